@@ -1,0 +1,401 @@
+//! `manifest.json`: written with one record per line, read record by record.
+//!
+//! The file is `{"format", "digest", "signature", "body"}`. `digest` covers the exact bytes of `body`,
+//! and `body` names digest and size of every other file of the bundle, so that one check covers all.
+//!
+//! A loader that serves one call out of 10,000 entries must not read all of them. So the body has a
+//! fixed layout, which the digest covers: the head on the first line, then the artifacts and the
+//! entries, each one JSON object on a line of its own, sorted by their key. Opening checks the digest
+//! and finds the line ends; a record is found by binary search and parsed when it is asked for.
+//! To every other reader the file is plain JSON.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::digest::Digest;
+use crate::ids::EntryId;
+use crate::manifest::{Artifact, Body, Entry, Head};
+use crate::profile::{Profile, Target};
+use crate::version::{self, MANIFEST_FORMAT};
+
+/// Lines between the sections of a body.
+const TO_ARTIFACTS: &str = ",\"artifacts\":[";
+const TO_ENTRIES: &str = "],\"entries\":[";
+const END: &str = "]}";
+
+/// Why a manifest can't be read.
+#[derive(Debug)]
+pub enum ManifestError {
+    /// It is no JSON of the expected form.
+    Malformed(String),
+    /// It has a format that is not read here.
+    Format(u64),
+    /// It was changed after it was written.
+    Digest {
+        /// What it says of itself.
+        expected: String,
+        /// What its body has.
+        found: String,
+    },
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(problem) => write!(f, "malformed: {problem}"),
+            Self::Format(found) => write!(f, "format {found}, expected {MANIFEST_FORMAT}"),
+            Self::Digest { expected, found } => write!(f, "digest {expected}, but the body has {found}"),
+        }
+    }
+}
+
+impl std::error::Error for ManifestError {}
+
+fn malformed(error: impl fmt::Display) -> ManifestError {
+    ManifestError::Malformed(error.to_string())
+}
+
+/// A manifest whose digest was checked; its records are read when they are asked for.
+#[derive(Debug)]
+pub struct Manifest {
+    text: String,
+    digest: String,
+    head: Head,
+    artifacts: Lines,
+    entries: Lines,
+}
+
+/// The lines of one section, by their place in the body.
+type Lines = Vec<Range<usize>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields that are not used are known nevertheless")]
+struct Envelope<'a> {
+    format: u64,
+    digest: &'a str,
+    signature: Option<String>,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+impl Manifest {
+    /// Reads `manifest.json`: the format number first and alone, then the digest, then the head.
+    ///
+    /// # Errors
+    /// When it has another format, was changed, or is malformed.
+    pub fn read(bytes: Vec<u8>) -> Result<Self, ManifestError> {
+        let text = String::from_utf8(bytes).map_err(malformed)?;
+        let Some((expected, body)) = split(&text) else { return Self::read_foreign(&text) };
+        let digest = check_digest(expected, &text[body.clone()])?;
+        match Self::index(text, body, digest) {
+            Ok(manifest) => Ok(manifest),
+            Err((_, text)) => Self::read_foreign(&text),
+        }
+    }
+
+    /// Reads a manifest that was written by other means: allowed, only slower.
+    fn read_foreign(text: &str) -> Result<Self, ManifestError> {
+        let format = version::manifest_format(text.as_bytes()).map_err(malformed)?;
+        if format != MANIFEST_FORMAT {
+            return Err(ManifestError::Format(format));
+        }
+        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(malformed)?;
+        let digest = check_digest(envelope.digest, envelope.body.get())?;
+        let records: Body = serde_json::from_str(envelope.body.get()).map_err(malformed)?;
+        let text = body_text(&records).map_err(malformed)?;
+        let body = 0..text.len();
+        Self::index(text, body, digest).map_err(|(error, _)| error)
+    }
+
+    /// Finds the lines of a body in the fixed layout; gives the text back if it has another.
+    fn index(text: String, body: Range<usize>, digest: String) -> Result<Self, (ManifestError, String)> {
+        match Sections::find(&text, body) {
+            Ok(Sections { head, artifacts, entries }) => Ok(Self { text, digest, head, artifacts, entries }),
+            Err(error) => Err((error, text)),
+        }
+    }
+    /// The digest of the body, `blake3:` and 64 hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What concerns the bundle as a whole.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// How many artifacts there are.
+    pub fn artifact_count(&self) -> usize {
+        self.artifacts.len()
+    }
+
+    /// How many entries there are.
+    pub fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The entry of `id`.
+    ///
+    /// # Errors
+    /// When a record is malformed.
+    pub fn entry(&self, id: &EntryId) -> Result<Option<Entry>, ManifestError> {
+        #[derive(Deserialize)]
+        struct Key {
+            id: EntryId,
+        }
+        self.find(&self.entries, |key: &Key| key.id.cmp(id))
+    }
+
+    /// The artifact of `component` in `profile` for `target`.
+    ///
+    /// # Errors
+    /// When a record is malformed.
+    pub fn artifact(
+        &self,
+        component: Digest,
+        profile: Profile,
+        target: Target,
+    ) -> Result<Option<Artifact>, ManifestError> {
+        self.find(&self.artifacts, |key: &Artifact| {
+            (key.component, key.profile, key.target).cmp(&(component, profile, target))
+        })
+    }
+
+    /// Every artifact, sorted.
+    pub fn artifacts(&self) -> impl Iterator<Item = Result<Artifact, ManifestError>> + '_ {
+        self.all(&self.artifacts)
+    }
+
+    /// Every entry, sorted by id.
+    pub fn entries(&self) -> impl Iterator<Item = Result<Entry, ManifestError>> + '_ {
+        self.all(&self.entries)
+    }
+
+    /// Everything.
+    ///
+    /// # Errors
+    /// When a record is malformed.
+    pub fn body(&self) -> Result<Body, ManifestError> {
+        Ok(Body {
+            head: self.head.clone(),
+            artifacts: self.artifacts().collect::<Result<_, _>>()?,
+            entries: self.entries().collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn all<T: DeserializeOwned>(
+        &self,
+        lines: &[Range<usize>],
+    ) -> impl Iterator<Item = Result<T, ManifestError>> {
+        lines.iter().map(|line| serde_json::from_str(&self.text[line.clone()]).map_err(malformed))
+    }
+
+    /// Binary search; `order` compares a record's key with the wanted one.
+    fn find<K: DeserializeOwned, T: DeserializeOwned>(
+        &self,
+        lines: &[Range<usize>],
+        order: impl Fn(&K) -> Ordering,
+    ) -> Result<Option<T>, ManifestError> {
+        let (mut low, mut high) = (0, lines.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let line = &self.text[lines[middle].clone()];
+            match order(&serde_json::from_str(line).map_err(malformed)?) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return serde_json::from_str(line).map(Some).map_err(malformed),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The parts of a body in the fixed layout, by their place in the text.
+struct Sections {
+    head: Head,
+    artifacts: Lines,
+    entries: Lines,
+}
+
+impl Sections {
+    fn find(text: &str, body: Range<usize>) -> Result<Self, ManifestError> {
+        let mut lines = LineEnds { text, at: body.start, end: body.end };
+        let first = lines.next().ok_or_else(|| malformed("empty"))?;
+        let head = text[first].strip_prefix("{\"head\":").ok_or_else(|| malformed("no head"))?;
+        let head = serde_json::from_str(head).map_err(malformed)?;
+        lines.expect(TO_ARTIFACTS)?;
+        let artifacts = lines.until(TO_ENTRIES)?;
+        let entries = lines.until(END)?;
+        if lines.at < body.end {
+            return Err(malformed("more after the end"));
+        }
+        Ok(Self { head, artifacts, entries })
+    }
+}
+
+fn check_digest(expected: &str, body: &str) -> Result<String, ManifestError> {
+    let found = body_digest(body);
+    if expected == found {
+        Ok(found)
+    } else {
+        Err(ManifestError::Digest { expected: expected.to_owned(), found })
+    }
+}
+
+fn body_digest(body: &str) -> String {
+    format!("blake3:{}", Digest::of(body.as_bytes()))
+}
+
+/// Start and middle of a manifest as [`to_bytes`] writes it, around the digest.
+fn start() -> String {
+    format!("{{\"format\":{MANIFEST_FORMAT},\"digest\":\"")
+}
+const MIDDLE: &str = "\",\"signature\":null,\"body\":";
+const CLOSE: &str = "}\n";
+
+/// Digest and body of a manifest as [`to_bytes`] writes it, without scanning the body.
+fn split(text: &str) -> Option<(&str, Range<usize>)> {
+    let rest = text.strip_prefix(&start())?;
+    let (digest, rest) = rest.split_at_checked("blake3:".len() + 64)?;
+    let body = rest.strip_prefix(MIDDLE)?.strip_suffix(CLOSE)?;
+    let end = text.len() - CLOSE.len();
+    Some((digest, end - body.len()..end))
+}
+
+struct LineEnds<'a> {
+    text: &'a str,
+    at: usize,
+    end: usize,
+}
+
+impl Iterator for LineEnds<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let start = self.at;
+        let rest = self.text.as_bytes().get(start..self.end).filter(|rest| !rest.is_empty())?;
+        let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        self.at = (start + len + 1).min(self.end);
+        Some(start..start + len)
+    }
+}
+
+impl LineEnds<'_> {
+    fn expect(&mut self, line: &str) -> Result<(), ManifestError> {
+        match self.next() {
+            Some(found) if &self.text[found.clone()] == line => Ok(()),
+            _ => Err(malformed(format_args!("no line `{line}`"))),
+        }
+    }
+
+    /// The records up to `line`, without the commas between them.
+    fn until(&mut self, line: &str) -> Result<Lines, ManifestError> {
+        let mut records = Vec::new();
+        while let Some(found) = self.next() {
+            let text = &self.text[found.clone()];
+            if text == line {
+                return Ok(records);
+            }
+            records.push(found.start..found.end - usize::from(text.ends_with(',')));
+        }
+        Err(malformed(format_args!("no line `{line}`")))
+    }
+}
+
+/// The body in the layout that [`Manifest`] reads record by record.
+fn body_text(body: &Body) -> Result<String, serde_json::Error> {
+    fn section<T: serde::Serialize>(
+        out: &mut String,
+        line: &str,
+        records: &[T],
+    ) -> Result<(), serde_json::Error> {
+        out.push_str(line);
+        out.push('\n');
+        for (index, record) in records.iter().enumerate() {
+            out.push_str(&serde_json::to_string(record)?);
+            out.push_str(if index + 1 < records.len() { ",\n" } else { "\n" });
+        }
+        Ok(())
+    }
+    let mut out = format!("{{\"head\":{}\n", serde_json::to_string(&body.head)?);
+    section(&mut out, TO_ARTIFACTS, &body.artifacts)?;
+    section(&mut out, TO_ENTRIES, &body.entries)?;
+    out.push_str(END);
+    Ok(out)
+}
+
+/// The bytes of `manifest.json` for `body`.
+///
+/// # Errors
+/// Never for bodies that were read or built from plain data; the error is serde's.
+pub fn to_bytes(body: &Body) -> Result<Vec<u8>, serde_json::Error> {
+    let body = body_text(body)?;
+    let digest = body_digest(&body);
+    Ok([&start(), &digest, MIDDLE, &body, CLOSE].concat().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(entries: usize) -> Body {
+        let mut entries: Vec<Entry> = (0..entries)
+            .map(|n| Entry {
+                id: format!("a:e{n}").parse().unwrap(),
+                kind: "registry.entry".into(),
+                meta: serde_json::Map::new(),
+                unavailable: None,
+                wasm: None,
+                data: serde_json::json!({"text": "line\nend, \"quoted\""}),
+            })
+            .collect();
+        entries.sort_by(|a, b| a.id.cmp(&b.id));
+        Body { entries, ..Body::default() }
+    }
+
+    #[test]
+    fn reads_back_record_by_record() {
+        for count in [0, 1, 2, 100] {
+            let body = body(count);
+            let manifest = Manifest::read(to_bytes(&body).unwrap()).unwrap();
+            assert_eq!(manifest.body().unwrap(), body);
+            for entry in &body.entries {
+                assert_eq!(manifest.entry(&entry.id).unwrap().as_ref(), Some(entry));
+            }
+            assert_eq!(manifest.entry(&"a:x".parse().unwrap()).unwrap(), None);
+            assert_eq!(manifest.entry_count(), count);
+        }
+    }
+
+    #[test]
+    fn is_plain_json_to_others_and_from_others() {
+        let body = body(3);
+        let bytes = to_bytes(&body).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(serde_json::from_value::<Body>(json["body"].clone()).unwrap(), body);
+        let text = json["body"].to_string();
+        let digest = body_digest(&text);
+        let other =
+            format!("{{\"signature\": null, \"body\": {text}, \"digest\": \"{digest}\", \"format\": 1}}");
+        let manifest = Manifest::read(other.into_bytes()).unwrap();
+        assert_eq!((manifest.body().unwrap(), manifest.digest()), (body, digest.as_str()));
+    }
+
+    #[test]
+    fn a_changed_body_is_refused_before_it_is_read() {
+        let bytes = to_bytes(&body(2)).unwrap();
+        for at in [90, bytes.len() / 2, bytes.len() - 4] {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            let error = Manifest::read(bytes).unwrap_err();
+            assert!(!matches!(error, ManifestError::Format(_)), "{at}: {error}");
+        }
+        assert!(matches!(Manifest::read(br#"{"format": 2}"#.to_vec()), Err(ManifestError::Format(2))));
+    }
+}
