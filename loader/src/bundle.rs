@@ -1,0 +1,283 @@
+//! Opening a bundle: manifest first and alone, every other file when it is first used.
+//!
+//! Opening costs in proportion to the manifest: format, digest, compiler version, engine fingerprints,
+//! target. Files are opened relative to the bundle's folder and never through links.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use registry_schema::engine::{COMPILER_VERSION, EngineOptions};
+use registry_schema::manifest::{
+    Artifact, COMPONENTS_DIR, Component, Head, MANIFEST_BYTES_MAX, MANIFEST_FILE,
+};
+use registry_schema::manifest_file::{Manifest, ManifestError};
+use registry_schema::{Digest, Profile, Target};
+use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::error::{Difference, OpenError};
+use crate::machine;
+use crate::mapping::{self, ArtifactError, Expected};
+
+/// Name of the file whose shared lock a loader holds for life, so that a build removes nothing of it.
+const LOCK_FILE: &str = ".lock";
+
+/// An opened bundle.
+#[derive(Debug)]
+pub struct Bundle {
+    path: PathBuf,
+    folder: OwnedFd,
+    manifest: Manifest,
+    target: Option<Target>,
+    /// Held for life; `None` where the bundle lies on a file system that nobody can write.
+    _lock: Option<OwnedFd>,
+}
+
+impl Bundle {
+    /// Opens the bundle in `path` and checks its manifest.
+    ///
+    /// # Errors
+    /// When the manifest can't be read, was changed, or was made for another loader or machine: then
+    /// every difference is listed, not the first.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref().to_path_buf();
+        let io = |file: &Path| {
+            let file = file.to_path_buf();
+            move |errno: Errno| OpenError::Io { path: file, source: errno.into() }
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(io(&path))?;
+        let lock = lock_shared(&folder).map_err(io(&path.join(LOCK_FILE)))?;
+        let manifest_path = path.join(MANIFEST_FILE);
+        let file = open_inside(&folder, MANIFEST_FILE).map_err(io(&manifest_path))?;
+        let bytes = read_manifest(file, &manifest_path)?;
+        let manifest = Manifest::read(bytes).map_err(refused)?;
+        let target = check_compatible(manifest.head(), manifest.artifact_count())?;
+        Ok(Self { path, folder, manifest, target, _lock: lock })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The target whose artifacts are used: the best of the bundle's that this machine runs. `None` only
+    /// for a bundle without artifacts, which fits every machine.
+    pub fn target(&self) -> Option<Target> {
+        self.target
+    }
+
+    /// Where the bundle is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The artifact of `component` in `profile` for this machine.
+    pub(crate) fn artifact(&self, component: Digest, profile: Profile) -> Result<Artifact, String> {
+        let missing = || format!("the bundle has no artifact of component {component} for this machine");
+        let target = self.target.ok_or_else(missing)?;
+        let found = self.manifest.artifact(component, profile, target).map_err(|error| error.to_string())?;
+        let artifact = found.ok_or_else(missing)?;
+        let head = self.manifest.head();
+        let engine = head.engines.get(&profile).map(|engine| engine.fingerprint.as_str());
+        if artifact.compiler != head.compiler || Some(artifact.engine.as_str()) != engine {
+            return Err(format!(
+                "`{}` is by compiler {} for engine {}, the bundle is by {} for {}",
+                artifact.path(),
+                artifact.compiler,
+                artifact.engine,
+                head.compiler,
+                engine.unwrap_or("none")
+            ));
+        }
+        Ok(artifact)
+    }
+
+    /// What is known of the components: where they came from, what they import and export.
+    ///
+    /// # Errors
+    /// When the file is missing, damaged or malformed; the message says which.
+    pub fn components(&self) -> Result<Vec<Component>, String> {
+        let prefix = format!("{COMPONENTS_DIR}/");
+        let mut files = self.manifest.head().files.iter();
+        let Some((path, record)) = files.find(|(path, _)| path.starts_with(&prefix)) else {
+            return Ok(Vec::new());
+        };
+        let expected = Expected { digest: record.digest, size: record.size };
+        let bytes = self.open_file(path).and_then(|file| mapping::read_checked(file, expected));
+        let bytes = bytes.map_err(|error| format!("`{path}`: {error}"))?;
+        serde_json::from_slice(&bytes).map_err(|error| format!("`{path}`: {error}"))
+    }
+
+    /// Opens a file of the bundle read-only, without following links.
+    pub(crate) fn open_file(&self, relative: &str) -> Result<OwnedFd, ArtifactError> {
+        open_inside(&self.folder, relative).map_err(ArtifactError::from)
+    }
+
+    /// Checks digest and size of every file, whatever its target; returns those that are damaged.
+    ///
+    /// # Errors
+    /// When a record of the manifest is malformed.
+    pub fn damaged_files(&self) -> Result<Vec<(String, ArtifactError)>, ManifestError> {
+        let mut files = Vec::new();
+        for artifact in self.manifest.artifacts() {
+            let artifact = artifact?;
+            files.push((artifact.path(), Expected { digest: artifact.digest, size: artifact.size }));
+        }
+        let others = self.manifest.head().files.iter();
+        files.extend(others.map(|(path, f)| (path.clone(), Expected { digest: f.digest, size: f.size })));
+        let checked = files.into_iter().filter_map(|(path, expected)| {
+            let checked = self.open_file(&path).and_then(|file| mapping::read_checked(file, expected));
+            checked.err().map(|error| (path, error))
+        });
+        Ok(checked.collect())
+    }
+}
+
+/// Opens `relative` below `folder`; no part of it may be a link or leave the folder.
+fn open_inside(folder: &OwnedFd, relative: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(folder, relative, flags, Mode::empty(), resolve) {
+        // Kernels before 5.6 and sandboxes that do not know the call: the same, part by part.
+        Err(Errno::NOSYS | Errno::PERM) => open_by_parts(folder, relative, flags),
+        other => other,
+    }
+}
+
+fn open_by_parts(folder: &OwnedFd, relative: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let (folders, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+    if relative.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(Errno::INVAL);
+    }
+    let step = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = rustix::io::fcntl_dupfd_cloexec(folder, 0)?;
+    for part in folders.split('/').filter(|part| !part.is_empty()) {
+        at = rustix::fs::openat(&at, part, step, Mode::empty())?;
+    }
+    rustix::fs::openat(&at, name, flags, Mode::empty())
+}
+
+/// Takes the lock shared; where it can't even be created, nobody can remove anything either.
+fn lock_shared(folder: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = match rustix::fs::openat(folder, LOCK_FILE, flags, Mode::from_raw_mode(0o644)) {
+        Ok(lock) => lock,
+        Err(Errno::ROFS | Errno::ACCESS | Errno::PERM) => match open_inside(folder, LOCK_FILE) {
+            Ok(lock) => lock,
+            Err(_) => return Ok(None),
+        },
+        Err(errno) => return Err(errno),
+    };
+    rustix::fs::flock(&lock, FlockOperation::LockShared)?;
+    Ok(Some(lock))
+}
+
+fn read_manifest(file: OwnedFd, path: &Path) -> Result<Vec<u8>, OpenError> {
+    let io = |source| OpenError::Io { path: path.to_path_buf(), source };
+    let file = File::from(file);
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(io(std::io::Error::other("not a regular file")));
+    }
+    if metadata.len() > MANIFEST_BYTES_MAX {
+        return Err(OpenError::TooLarge { bytes: metadata.len() });
+    }
+    // One more than it has, so that the end is seen without growing.
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
+    file.take(MANIFEST_BYTES_MAX).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+fn refused(error: ManifestError) -> OpenError {
+    match error {
+        ManifestError::Malformed(problem) => OpenError::Malformed(problem),
+        ManifestError::Format(found) => OpenError::Format { found },
+        ManifestError::Digest { expected, found } => OpenError::Digest { expected, found },
+    }
+}
+
+/// Compares compiler, engine options and target; returns the target to use.
+fn check_compatible(head: &Head, artifacts: usize) -> Result<Option<Target>, OpenError> {
+    let mut differences = Vec::new();
+    let mut differ = |what: &str, expected: &str, found: &str| {
+        differences.push(Difference {
+            what: what.to_owned(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        });
+    };
+    if head.compiler != COMPILER_VERSION {
+        differ("compiler version", COMPILER_VERSION, &head.compiler);
+    }
+    for (profile, engine) in &head.engines {
+        let own = EngineOptions::new(*profile);
+        let options = own.differences(&engine.options);
+        for option in &options {
+            differ(
+                &format!("engine option `{}` ({profile})", option.option),
+                &option.expected,
+                &option.found,
+            );
+        }
+        if options.is_empty() && engine.fingerprint != own.fingerprint() {
+            differ(&format!("engine fingerprint ({profile})"), &own.fingerprint(), &engine.fingerprint);
+        }
+    }
+    let target = head.targets.iter().copied().filter(|target| machine::runs(*target)).max();
+    if target.is_none() && artifacts > 0 {
+        let found: Vec<String> = head.targets.iter().map(ToString::to_string).collect();
+        let own = machine::best().map_or("no target at all".to_owned(), |best| format!("up to `{best}`"));
+        differ("target", &own, &found.join(", "));
+    }
+    if differences.is_empty() { Ok(target) } else { Err(OpenError::Incompatible(differences)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// The kernel's own check, and ours for kernels that have none.
+    #[test]
+    fn no_name_leaves_the_folder_or_follows_a_link() {
+        let outer = crate::support::temporary_folder();
+        let bundle = outer.path().join("bundle");
+        std::fs::create_dir_all(bundle.join("fs/deep")).unwrap();
+        for file in ["outside", "bundle/top", "bundle/fs/deep/file"] {
+            std::fs::write(outer.path().join(file), file).unwrap();
+        }
+        symlink("top", bundle.join("link")).unwrap();
+        symlink("fs", bundle.join("folder")).unwrap();
+        let folder: OwnedFd = File::open(&bundle).unwrap().into();
+        let by_parts = |name: &str| open_by_parts(&folder, name, OFlags::RDONLY | OFlags::NOFOLLOW);
+        for name in ["top", "fs/deep/file"] {
+            for opened in [open_inside(&folder, name), by_parts(name)] {
+                let mut text = String::new();
+                File::from(opened.unwrap()).read_to_string(&mut text).unwrap();
+                assert_eq!(text, format!("bundle/{name}"));
+            }
+        }
+        let absolute = outer.path().join("outside");
+        let names = [
+            "../outside",
+            "fs/../../outside",
+            "fs/..",
+            "link",
+            "folder/deep/file",
+            "",
+            absolute.to_str().unwrap(),
+        ];
+        for name in names {
+            let opened_folder =
+                |file: &OwnedFd| File::from(file.try_clone().unwrap()).metadata().unwrap().is_dir();
+            let inside = open_inside(&folder, name);
+            // The kernel lets a name go up as long as it stays inside; no file of a bundle is a folder.
+            assert!(inside.is_err() || inside.is_ok_and(|file| opened_folder(&file)), "`{name}`");
+            assert!(by_parts(name).is_err(), "`{name}` by parts");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Arguments of the `loader` binary.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+Runs a bundle of precompiled WebAssembly components.
+
+Usage: loader [OPTIONS] COMMAND
+
+Commands:
+  list                             callable ids with their signatures, and what is not offered here
+  call ID [ARG...]                 call a function; arguments and result in WAVE
+  call ID --json '[ARG, ...]'      the same in JSON
+  verify                           check every file, load and link every entry, run no guest
+
+Options:
+  --bundle DIR    bundle to open [default: dist]
+  --root DIR      folder that relative paths of entries start from [default: the working directory]
+  --seal          map artifacts from sealed copies, never from their files
+  -h, --help      print this help
+  -V, --version   print the version
+
+Exit codes: 0 done, 1 the call or the check failed, 2 bad usage, 3 the bundle can't be used.
+";
+
+/// What was asked for.
+pub(crate) enum Request {
+    Help,
+    Version,
+    Command(Options, Command),
+}
+
+/// Options of every command.
+pub(crate) struct Options {
+    pub(crate) bundle: PathBuf,
+    pub(crate) root: Option<PathBuf>,
+    pub(crate) sealing: loader::Sealing,
+}
+
+/// The commands.
+pub(crate) enum Command {
+    List,
+    Verify,
+    Call { id: String, arguments: Arguments },
+}
+
+/// How the arguments of a call are written.
+pub(crate) enum Arguments {
+    Wave(Vec<String>),
+    Json(String),
+}
+
+pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
+    let mut options = Options { bundle: "dist".into(), root: None, sealing: loader::Sealing::WhereNeeded };
+    let name = loop {
+        match parser.next()? {
+            Some(Arg::Value(name)) => break name.string()?,
+            Some(arg) => {
+                let flag = flag(arg)?;
+                if let Some(request) = apply(&mut options, &flag, &mut parser)? {
+                    return Ok(request);
+                }
+            }
+            None => return Err("a command is missing".into()),
+        }
+    };
+    let command = match name.as_str() {
+        "list" => Command::List,
+        "verify" => Command::Verify,
+        "call" => return call(options, parser),
+        other => return Err(format!("unknown command `{other}`").into()),
+    };
+    while let Some(arg) = parser.next()? {
+        let flag = flag(arg)?;
+        if let Some(request) = apply(&mut options, &flag, &mut parser)? {
+            return Ok(request);
+        }
+    }
+    Ok(Request::Command(options, command))
+}
+
+/// Options that every command has.
+enum Flag {
+    Bundle,
+    Root,
+    Seal,
+    Help,
+    Version,
+}
+
+fn flag(arg: Arg<'_>) -> Result<Flag, lexopt::Error> {
+    Ok(match arg {
+        Arg::Long("bundle") => Flag::Bundle,
+        Arg::Long("root") => Flag::Root,
+        Arg::Long("seal") => Flag::Seal,
+        Arg::Short('h') | Arg::Long("help") => Flag::Help,
+        Arg::Short('V') | Arg::Long("version") => Flag::Version,
+        other => return Err(other.unexpected()),
+    })
+}
+
+/// Takes an option's value; answers the request that ends parsing.
+fn apply(options: &mut Options, flag: &Flag, parser: &mut Parser) -> Result<Option<Request>, lexopt::Error> {
+    match flag {
+        Flag::Bundle => options.bundle = parser.value()?.into(),
+        Flag::Root => options.root = Some(parser.value()?.into()),
+        Flag::Seal => options.sealing = loader::Sealing::Always,
+        Flag::Help => return Ok(Some(Request::Help)),
+        Flag::Version => return Ok(Some(Request::Version)),
+    }
+    Ok(None)
+}
+
+/// `call`: after the id everything is an argument, so that `-7` is a number and no option; but for
+/// `--json`, which comes first.
+fn call(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Error> {
+    let id = loop {
+        match parser.next()? {
+            Some(Arg::Value(id)) => break id.string()?,
+            Some(arg) => {
+                let flag = flag(arg)?;
+                if let Some(request) = apply(&mut options, &flag, &mut parser)? {
+                    return Ok(request);
+                }
+            }
+            None => return Err("`call` needs an id".into()),
+        }
+    };
+    let rest: Vec<OsString> = parser.raw_args()?.collect();
+    let rest: Vec<String> = rest.into_iter().map(ValueExt::string).collect::<Result<_, _>>()?;
+    let arguments = match rest.first().map(String::as_str) {
+        Some("--json") => match <[String; 2]>::try_from(rest) {
+            Ok([_, json]) => Arguments::Json(json),
+            Err(_) => return Err("`--json` takes one array: `--json '[1, \"two\"]'`".into()),
+        },
+        Some("--") => Arguments::Wave(rest[1..].to_vec()),
+        _ => Arguments::Wave(rest),
+    };
+    Ok(Request::Command(options, Command::Call { id, arguments }))
+}

@@ -1,0 +1,164 @@
+//! The commands of the `loader` binary. Results go to stdout, everything else to stderr.
+
+use std::io::Write;
+use std::mem::ManuallyDrop;
+
+use loader::config::Ticking;
+use loader::{Error, ErrorKind, Loader, Type, Val, values};
+
+use crate::cli::{Arguments, Command, Options};
+
+/// Exit codes of the binary.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// The call ended in an error, or the check found faults.
+    Failed = 1,
+    /// Wrong arguments.
+    Usage = 2,
+    /// The bundle can't be used.
+    Surroundings = 3,
+}
+
+/// Prints to stdout; a reader that went away ends it quietly.
+pub(crate) fn print(text: &str) -> Exit {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            complain(&format!("can't write the result: {error}"));
+            Exit::Surroundings
+        }
+    }
+}
+
+/// Prints an error to stderr.
+pub(crate) fn complain(message: &str) {
+    // Nowhere is left to report a closed standard error to.
+    let _ = writeln!(std::io::stderr().lock(), "error: {message}");
+}
+
+pub(crate) fn run(options: &Options, command: Command) -> Exit {
+    let settings = loader::Options {
+        sealing: options.sealing,
+        ticking: Ticking::ForDeadlines,
+        root: options.root.clone(),
+    };
+    let loader = match Loader::builder().options(settings).open(&options.bundle) {
+        // Kept until the process ends, see `main`.
+        Ok(loader) => ManuallyDrop::new(loader),
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Surroundings;
+        }
+    };
+    match command {
+        Command::List => list(&loader),
+        Command::Verify => verify(&loader),
+        Command::Call { id, arguments } => call(&loader, &id, &arguments),
+    }
+}
+
+fn unusable(error: &Error) -> Exit {
+    complain(&error.to_string());
+    Exit::Surroundings
+}
+
+fn list(loader: &Loader) -> Exit {
+    let entries = match loader.entries() {
+        Ok(entries) => entries,
+        Err(error) => return unusable(&error),
+    };
+    let mut out = String::new();
+    let width = entries.iter().map(|entry| entry.id.to_string().len()).max().unwrap_or(0);
+    for entry in entries {
+        let what = match (&entry.unavailable, entry.signature) {
+            (Some(reason), _) => format!("unavailable: {reason}"),
+            (None, Some(signature)) => signature.to_string(),
+            (None, None) => continue,
+        };
+        out.push_str(&format!("{:<width$}  {what}\n", entry.id.to_string()));
+    }
+    print(&out)
+}
+
+fn verify(loader: &Loader) -> Exit {
+    let verified = match loader.verify() {
+        Ok(verified) => verified,
+        Err(error) => return unusable(&error),
+    };
+    for (id, reason) in &verified.unavailable {
+        let _ = writeln!(std::io::stderr().lock(), "note: `{id}` is not offered here: {reason}");
+    }
+    for fault in &verified.faults {
+        match fault {
+            loader::Fault::File { path, problem } => complain(&format!("`{path}`: {problem}")),
+            loader::Fault::Entry { problem, .. } => complain(problem),
+        }
+    }
+    if !verified.faults.is_empty() {
+        return Exit::Failed;
+    }
+    let target = loader.bundle().target().map_or("no artifacts".to_owned(), |target| target.to_string());
+    print(&format!("{} files and {} entries are good ({target})\n", verified.files, verified.entries))
+}
+
+fn call(loader: &Loader, id: &str, arguments: &Arguments) -> Exit {
+    let outcome = loader.function(id).and_then(|function| {
+        let args = read_arguments(id, function.params(), arguments)?;
+        let value = loader.call_blocking(id, &args)?;
+        let text = match (value, arguments) {
+            (None, Arguments::Wave(_)) => return Ok(String::new()),
+            (None, Arguments::Json(_)) => "null".to_owned(),
+            (Some(value), Arguments::Wave(_)) => values::wave::print(&value).map_err(invalid)?,
+            (Some(value), Arguments::Json(_)) => values::json::print(&value).map_err(invalid)?,
+        };
+        Ok(text + "\n")
+    });
+    match outcome {
+        Ok(text) => print(&text),
+        Err(error) => {
+            complain(&error.to_string());
+            for (depth, frame) in error.details().iter().enumerate() {
+                let _ = writeln!(std::io::stderr().lock(), "  {depth}: {frame}");
+            }
+            Exit::Failed
+        }
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Invalid, message)
+}
+
+fn read_arguments(id: &str, params: &[(String, Type)], arguments: &Arguments) -> Result<Vec<Val>, Error> {
+    let count = |found: usize| {
+        if found == params.len() {
+            return Ok(());
+        }
+        let names: Vec<&str> = params.iter().map(|(name, _)| name.as_str()).collect();
+        let usage = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        Err(invalid(format!("`{id}` takes {} arguments{usage}; {found} were given", params.len())))
+    };
+    match arguments {
+        Arguments::Wave(texts) => {
+            count(texts.len())?;
+            let pairs = params.iter().zip(texts);
+            pairs
+                .map(|((name, ty), text)| {
+                    values::wave::parse(text, ty).map_err(|problem| invalid(format!("{name}: {problem}")))
+                })
+                .collect()
+        }
+        Arguments::Json(text) => {
+            let json: serde_json::Value = serde_json::from_str(text)
+                .map_err(|error| invalid(format!("`--json` is no JSON: {error}")))?;
+            let items = json.as_array().ok_or_else(|| invalid("`--json` takes an array".into()))?;
+            count(items.len())?;
+            let pairs = params.iter().zip(items);
+            pairs.map(|((name, ty), item)| values::json::parse(name, item, ty).map_err(invalid)).collect()
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Failures that a caller tells apart.
+//!
+//! [`OpenError`] stops boot; [`Error`] ends one call.
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use registry_schema::ErrorKind;
+
+/// Why a call failed.
+///
+/// The kinds are those of COMPAT's table: the same in Rust, in Lua and on the command line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    retryable: bool,
+    details: Vec<String>,
+}
+
+impl Error {
+    /// An error of `kind`; not retryable.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retryable: false, details: Vec::new() }
+    }
+
+    /// Says that the same call may succeed later.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
+        self.retryable = true;
+        self
+    }
+
+    /// Adds details: for a trap the guest's backtrace by function name, innermost first.
+    #[must_use]
+    pub fn with_details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The message, without the kind.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+
+    /// For a trap the guest's backtrace by function name, innermost first; else empty.
+    pub fn details(&self) -> &[String] {
+        &self.details
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Why a bundle can't be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// A file of the bundle could not be read.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The manifest is larger than any that a compiler writes.
+    TooLarge {
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The manifest is no JSON of the expected form.
+    Malformed(String),
+    /// The manifest has a format that this loader does not read.
+    Format {
+        /// The format that it has.
+        found: u64,
+    },
+    /// The manifest was changed after it was written.
+    Digest {
+        /// What it says of itself.
+        expected: String,
+        /// What its body has.
+        found: String,
+    },
+    /// The bundle was made for another loader or another machine.
+    Incompatible(Vec<Difference>),
+    /// The engine could not be set up on this machine.
+    Engine(String),
+}
+
+/// One reason why a bundle does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What differs.
+    pub what: String,
+    /// What this loader needs.
+    pub expected: String,
+    /// What the bundle has.
+    pub found: String,
+}
+
+/// The command that mends an incompatible bundle.
+const REBUILD: &str = "rebuild it with the compiler of this loader's version: `compiler build`";
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, source } => {
+                write!(f, "can't read `{}`: {source}", path.display())?;
+                if source.kind() == std::io::ErrorKind::NotFound {
+                    f.write_str(
+                        "\nbuild the bundle first: `compiler build`, or name another with `--bundle DIR`",
+                    )?;
+                }
+                Ok(())
+            }
+            Self::TooLarge { bytes } => {
+                write!(f, "the manifest has {bytes} bytes, more than any that is written\n{REBUILD}")
+            }
+            Self::Malformed(problem) => write!(f, "the manifest is malformed: {problem}\n{REBUILD}"),
+            Self::Format { found } => write!(
+                f,
+                "the manifest has format {found}, this loader reads {}\n{REBUILD}",
+                registry_schema::version::MANIFEST_FORMAT
+            ),
+            Self::Digest { expected, found } => {
+                write!(f, "the manifest was changed: it says {expected}, its body has {found}\n{REBUILD}")
+            }
+            Self::Incompatible(differences) => {
+                f.write_str("the bundle does not fit this loader:")?;
+                for Difference { what, expected, found } in differences {
+                    write!(f, "\n  {what}: expected {expected}, found {found}")?;
+                }
+                write!(f, "\n{REBUILD}")
+            }
+            Self::Engine(problem) => write!(f, "the engine can't be set up: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! From what wasmtime reports to what a caller is told.
+
+use registry_schema::ErrorKind;
+use wasmtime::component::Val;
+use wasmtime::{Store, Trap, WasmBacktrace};
+
+use crate::call::TimeLimit;
+use crate::error::Error;
+use crate::function::Callable;
+use crate::host_state::HostState;
+use crate::hosts::Denied;
+
+/// When a guest failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum During {
+    Instantiation,
+    Call,
+}
+
+/// The error of a call that met its time limit.
+pub(crate) fn timeout(callable: &Callable) -> Error {
+    let limit = callable.max_execution.unwrap_or_default().as_millis();
+    let message = format!("`{}` was ended after its limit `max_execution_ms` of {limit}", callable.id);
+    Error::new(ErrorKind::Timeout, message)
+}
+
+/// The error of a guest that did not return.
+pub(crate) fn of_guest(
+    callable: &Callable,
+    store: &Store<HostState>,
+    error: &wasmtime::Error,
+    during: During,
+) -> Error {
+    if error.downcast_ref::<TimeLimit>().is_some() {
+        return timeout(callable);
+    }
+    if let Some(denied) = error.downcast_ref::<Denied>() {
+        return Error::new(ErrorKind::PermissionDenied, denied.to_string());
+    }
+    let method = &callable.wasm.export;
+    let at = match during {
+        During::Instantiation => format!("`{}` can't be instantiated", callable.id),
+        During::Call => format!("`{}` failed in `{method}`", callable.id),
+    };
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    let cause = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => without_backtrace(error),
+    };
+    let limit = store.data().limiter.refused().map(|limit| format!(" ({limit})")).unwrap_or_default();
+    let hint = if is_descriptor_limit(error) {
+        "; the process has no file descriptor left, raise `ulimit -n`"
+    } else {
+        ""
+    };
+    Error::new(ErrorKind::Internal, format!("{at}: {cause}{limit}{hint}")).with_details(backtrace)
+}
+
+/// Function names, innermost first.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => name.to_owned(),
+        None => format!("function {}", frame.func_index()),
+    };
+    backtrace.frames().iter().map(name).collect()
+}
+
+/// The causes of an error in one line, the backtrace that wasmtime adds left out.
+fn without_backtrace(error: &wasmtime::Error) -> String {
+    let causes: Vec<String> = error
+        .chain()
+        .map(ToString::to_string)
+        .filter(|cause| !cause.starts_with("error while executing at wasm backtrace"))
+        .collect();
+    causes.join(": ")
+}
+
+fn is_descriptor_limit(error: &wasmtime::Error) -> bool {
+    let limit = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<std::io::Error>() {
+        Some(error) => {
+            matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::MFILE.raw_os_error() || code == rustix::io::Errno::NFILE.raw_os_error())
+        }
+        None => cause.to_string().contains("Too many open files"),
+    };
+    error.chain().any(limit)
+}
+
+/// What a guest that ended itself with `exit` returned, if it did: success is the `ok` of a method that
+/// returns a `result`, and nothing for others.
+#[cfg(feature = "wasi")]
+pub(crate) fn exit_status(
+    callable: &Callable,
+    error: &wasmtime::Error,
+) -> Option<Result<Option<Val>, Error>> {
+    let status = error.downcast_ref::<wasmtime_wasi::I32Exit>()?.0;
+    if status != 0 {
+        let message = format!("`{}` ended itself with exit status {status}", callable.id);
+        return Some(Err(Error::new(ErrorKind::Internal, message)));
+    }
+    let result = callable.wasm.signature.as_ref().and_then(|signature| signature.result.as_ref());
+    Some(Ok(match result {
+        Some(registry_schema::wit::Type::Result(None, _)) => Some(Val::Result(Ok(None))),
+        _ => None,
+    }))
+}
+
+#[cfg(not(feature = "wasi"))]
+pub(crate) fn exit_status(_: &Callable, _: &wasmtime::Error) -> Option<Result<Option<Val>, Error>> {
+    None
+}

@@ -1,0 +1,114 @@
+//! Callables: an entry, its artifact, and what was settled once so that a call does not look it up.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use registry_schema::authored::scalar::Templated;
+use registry_schema::manifest::WasmEntry;
+use registry_schema::{EntryId, ErrorKind};
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
+
+use crate::error::Error;
+use crate::host_state::HostState;
+#[cfg(feature = "wasi")]
+use crate::hosts::wasi::Given;
+use crate::limits::Limiter;
+use crate::loader::Inner;
+
+/// A callable entry.
+pub(crate) struct Callable {
+    pub(crate) id: Arc<EntryId>,
+    pub(crate) wasm: WasmEntry,
+    pub(crate) limiter: Limiter,
+    pub(crate) max_execution: Option<Duration>,
+    #[cfg(feature = "wasi")]
+    pub(crate) given: Given,
+    /// Kept once made; a failure is not kept, since it may be the machine's (no descriptor left).
+    prepared: Mutex<Option<Arc<Prepared>>>,
+}
+
+/// Everything about a callable that comes from its artifact.
+pub(crate) struct Prepared {
+    pub(crate) pre: InstancePre<HostState>,
+    pub(crate) export: ComponentExportIndex,
+    pub(crate) params: Vec<(String, Type)>,
+    pub(crate) has_result: bool,
+}
+
+impl Callable {
+    pub(crate) fn new(inner: &Inner, id: EntryId, wasm: WasmEntry) -> Result<Self, Error> {
+        let id = Arc::new(id);
+        let environment = inner.environment();
+        let own = id.namespace();
+        let failed = |error: Error| {
+            let message = format!("`{id}` is not available: {}", error.message());
+            Error::new(ErrorKind::Unavailable, message)
+        };
+        let number =
+            |field: &str, value: &Templated<u64>| environment.resolve(own, field, value).map_err(failed);
+        let limits = wasm.limits.clone().unwrap_or_default();
+        let milliseconds = limits.max_execution_ms.as_ref();
+        let milliseconds = milliseconds.map(|value| number("limits.max_execution_ms", value)).transpose()?;
+        Ok(Self {
+            limiter: Limiter::new(&limits, number)?,
+            max_execution: milliseconds.map(Duration::from_millis),
+            #[cfg(feature = "wasi")]
+            given: Given::new(&id, wasm.wasi.as_ref(), &environment, Arc::clone(&inner.log))
+                .map_err(failed)?,
+            wasm,
+            id,
+            prepared: Mutex::new(None),
+        })
+    }
+
+    /// Loads, checks and links the artifact, once.
+    pub(crate) fn prepared(&self, inner: &Inner) -> Result<Arc<Prepared>, Error> {
+        // Only whole values are stored: a panic while preparing leaves `None`.
+        let mut slot = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = &*slot {
+            return Ok(Arc::clone(prepared));
+        }
+        let prepared = Arc::new(self.prepare(inner)?);
+        *slot = Some(Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    fn prepare(&self, inner: &Inner) -> Result<Prepared, Error> {
+        let component = inner.component(&self.id, &self.wasm)?;
+        let internal = |what: &str, error: &dyn std::fmt::Display| {
+            Error::new(ErrorKind::Internal, format!("`{}`: {what}: {error}", self.id))
+        };
+        let pre = inner
+            .hosts
+            .link(&self.id, &self.wasm, &component)
+            .map_err(|error| internal("can't be linked", &format_args!("{error:#}")))?;
+        let path = &self.wasm.export;
+        let (export, ty) = find_export(&component, path.interface.as_deref(), &path.function)
+            .ok_or_else(|| internal("its artifact has no export", &format_args!("`{path}`")))?;
+        let params = ty.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
+        Ok(Prepared { pre, export, params, has_result: ty.results().len() > 0 })
+    }
+}
+
+fn find_export(
+    component: &Component,
+    interface: Option<&str>,
+    function: &str,
+) -> Option<(ComponentExportIndex, ComponentFunc)> {
+    let engine = component.engine();
+    let ty = component.component_type();
+    let (parent, item) = match interface {
+        None => (None, ty.get_export(engine, function)?.ty),
+        Some(interface) => {
+            let index = component.get_export_index(None, interface)?;
+            let ComponentItem::ComponentInstance(instance) = ty.get_export(engine, interface)?.ty else {
+                return None;
+            };
+            (Some(index), instance.get_export(engine, function)?.ty)
+        }
+    };
+    let ComponentItem::ComponentFunc(func) = item else { return None };
+    let index = component.get_export_index(parent.as_ref(), function)?;
+    Some((index, func))
+}

@@ -1,0 +1,193 @@
+//! Output of functions: stdout and stderr as lines of the log, with the entry that wrote them.
+
+use registry_schema::EntryId;
+
+/// Which of a guest's outputs a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Where lines of guests go. Called on the thread that runs the guest, once per line: it must not block.
+pub trait GuestLog: Send + Sync + 'static {
+    /// Takes one line, without its line end; bytes that are no UTF-8 are replaced.
+    fn line(&self, entry: &EntryId, stream: Stream, line: &str);
+}
+
+/// Writes each line to standard error, after the entry's id in brackets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StderrLog;
+
+impl GuestLog for StderrLog {
+    fn line(&self, entry: &EntryId, _: Stream, line: &str) {
+        use std::io::Write;
+        // Nowhere is left to report a closed standard error to.
+        let _ = writeln!(std::io::stderr().lock(), "[{entry}] {line}");
+    }
+}
+
+#[cfg(feature = "wasi")]
+pub(crate) use stream::LogStream;
+
+#[cfg(feature = "wasi")]
+mod stream {
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
+    use registry_schema::EntryId;
+    use tokio::io::AsyncWrite;
+    use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+    use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+    use super::{GuestLog, Stream};
+    use crate::config::LOG_LINE_BYTES_MAX;
+
+    /// One output of one call; clones write to the same line.
+    #[derive(Clone)]
+    pub(crate) struct LogStream(Arc<Mutex<Lines>>);
+
+    struct Lines {
+        entry: Arc<EntryId>,
+        stream: Stream,
+        log: Arc<dyn GuestLog>,
+        partial: Vec<u8>,
+    }
+
+    impl LogStream {
+        pub(crate) fn new(entry: Arc<EntryId>, stream: Stream, log: Arc<dyn GuestLog>) -> Self {
+            Self(Arc::new(Mutex::new(Lines { entry, stream, log, partial: Vec::new() })))
+        }
+
+        fn lines(&self) -> MutexGuard<'_, Lines> {
+            // A line that was cut short by a panicking log is only a line.
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    impl Lines {
+        fn write(&mut self, mut bytes: &[u8]) {
+            while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+                self.append(&bytes[..end]);
+                self.emit();
+                bytes = &bytes[end + 1..];
+            }
+            self.append(bytes);
+        }
+
+        fn append(&mut self, mut bytes: &[u8]) {
+            while self.partial.len() + bytes.len() > LOG_LINE_BYTES_MAX {
+                let (head, tail) = bytes.split_at(LOG_LINE_BYTES_MAX - self.partial.len());
+                self.partial.extend_from_slice(head);
+                self.emit();
+                bytes = tail;
+            }
+            self.partial.extend_from_slice(bytes);
+        }
+
+        fn emit(&mut self) {
+            let line = String::from_utf8_lossy(&self.partial);
+            self.log.line(&self.entry, self.stream, line.trim_end_matches('\r'));
+            self.partial.clear();
+        }
+    }
+
+    impl Drop for Lines {
+        fn drop(&mut self) {
+            if !self.partial.is_empty() {
+                self.emit();
+            }
+        }
+    }
+
+    impl IsTerminal for LogStream {
+        fn is_terminal(&self) -> bool {
+            false
+        }
+    }
+
+    impl StdoutStream for LogStream {
+        fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+            Box::new(self.clone())
+        }
+
+        fn p2_stream(&self) -> Box<dyn OutputStream> {
+            Box::new(self.clone())
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl Pollable for LogStream {
+        async fn ready(&mut self) {}
+    }
+
+    impl OutputStream for LogStream {
+        fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+            self.lines().write(&bytes);
+            Ok(())
+        }
+
+        fn flush(&mut self) -> StreamResult<()> {
+            Ok(())
+        }
+
+        fn check_write(&mut self) -> StreamResult<usize> {
+            Ok(LOG_LINE_BYTES_MAX)
+        }
+    }
+
+    impl AsyncWrite for LogStream {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.lines().write(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[derive(Default)]
+        struct Kept(Mutex<Vec<String>>);
+
+        impl GuestLog for Kept {
+            fn line(&self, entry: &EntryId, stream: Stream, line: &str) {
+                self.0.lock().unwrap().push(format!("{entry} {stream:?} {line}"));
+            }
+        }
+
+        #[test]
+        fn lines_are_split_and_the_rest_is_flushed() {
+            let kept = Arc::new(Kept::default());
+            let log: Arc<dyn GuestLog> = Arc::<Kept>::clone(&kept);
+            let stream = LogStream::new(Arc::new("a:b".parse().unwrap()), Stream::Stdout, log);
+            stream.lines().write(b"one\r\ntw");
+            stream.lines().write(b"o\n\nrest");
+            assert_eq!(*kept.0.lock().unwrap(), ["a:b Stdout one", "a:b Stdout two", "a:b Stdout "]);
+            drop(stream);
+            assert_eq!(kept.0.lock().unwrap()[3], "a:b Stdout rest");
+        }
+
+        #[test]
+        fn a_line_without_end_is_bounded() {
+            let kept = Arc::new(Kept::default());
+            let log: Arc<dyn GuestLog> = Arc::<Kept>::clone(&kept);
+            let stream = LogStream::new(Arc::new("a:b".parse().unwrap()), Stream::Stderr, log);
+            stream.lines().write(&vec![b'x'; LOG_LINE_BYTES_MAX * 2 + 1]);
+            assert_eq!(kept.0.lock().unwrap().len(), 2);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Host interfaces: what a component imports, linked by what its entry was granted.
+//!
+//! A linker is made per set of grants and cached; the stubs for imports that were not granted are added
+//! to a copy, one by one from the component's own import list, so that a stub never shadows a granted
+//! interface of another version.
+
+mod stub;
+#[cfg(feature = "wasi")]
+pub(crate) mod wasi;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use registry_schema::grants::Group;
+use registry_schema::manifest::WasmEntry;
+use registry_schema::{EntryId, Profile};
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre, Linker, LinkerInstance};
+
+use crate::host_state::HostState;
+
+pub(crate) use stub::Denied;
+
+/// Adds the functions of one interface of the embedding program.
+pub(crate) type Define =
+    dyn Fn(&mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> + Send + Sync + 'static;
+
+/// An interface that the embedding program offers.
+pub(crate) struct EmbedderInterface {
+    /// Full name, with version if it has one.
+    pub(crate) name: String,
+    pub(crate) define: Box<Define>,
+}
+
+/// Linkers by profile and the groups that they have.
+type Linkers = HashMap<(Profile, BTreeSet<Group>), Arc<Linker<HostState>>>;
+
+/// Makes linkers.
+#[derive(Default)]
+pub(crate) struct Hosts {
+    embedder: Vec<EmbedderInterface>,
+    linkers: Mutex<Linkers>,
+}
+
+impl Hosts {
+    pub(crate) fn new(embedder: Vec<EmbedderInterface>) -> Self {
+        Self { embedder, linkers: Mutex::default() }
+    }
+
+    /// Why a component with `grants` can't be linked here, if so.
+    pub(crate) fn missing(&self, grants: &[Group]) -> Option<String> {
+        grants.iter().find_map(|group| match group {
+            Group::Embedder(interface) => {
+                let offered = self.embedder.iter().any(|own| bare(&own.name) == interface);
+                (!offered).then(|| format!("needs host interface `{interface}` of the embedding program"))
+            }
+            Group::Funcs => Some("needs calls between functions (`funcs`)".to_owned()),
+            Group::Socket => Some("needs the host group `socket`, which is not offered".to_owned()),
+            Group::Http => Some("needs outgoing HTTP (`wasi:http`)".to_owned()),
+            Group::Io | Group::Clocks | Group::Cli | Group::Filesystem | Group::Random | Group::Sockets => {
+                (!cfg!(feature = "wasi")).then(|| needs_feature("wasi"))
+            }
+        })
+    }
+
+    /// Links `component`: what its entry was granted, and stubs for the rest.
+    pub(crate) fn link(
+        &self,
+        id: &EntryId,
+        wasm: &WasmEntry,
+        component: &Component,
+    ) -> wasmtime::Result<InstancePre<HostState>> {
+        let engine = component.engine();
+        let ty = component.component_type();
+        let mut groups = BTreeSet::new();
+        let mut denied = Vec::new();
+        for (name, item) in ty.imports(engine) {
+            match Group::of_interface(name) {
+                Some(group) if group == Group::Io || wasm.grants.contains(&group) => {
+                    groups.insert(group);
+                }
+                group => denied.push((name, item.ty, group)),
+            }
+        }
+        if cfg!(not(feature = "wasi")) {
+            // Without its host even the group that is always linked is stubbed.
+            groups.remove(&Group::Io);
+            denied.extend(
+                ty.imports(engine)
+                    .filter(|(name, _)| Group::of_interface(name) == Some(Group::Io))
+                    .map(|(name, item)| (name, item.ty, Some(Group::Io))),
+            );
+        }
+        let base = self.base(engine, wasm.profile, groups)?;
+        if denied.is_empty() {
+            return base.instantiate_pre(component);
+        }
+        let mut linker = (*base).clone();
+        let id = Arc::new(id.clone());
+        for (name, item, group) in denied {
+            match item {
+                ComponentItem::ComponentInstance(instance) => {
+                    stub::interface(&mut linker, engine, &id, name, &instance, group.as_ref())?;
+                }
+                ComponentItem::ComponentFunc(_) => stub::function(&mut linker.root(), &id, name, name, None)?,
+                _ => {}
+            }
+        }
+        linker.instantiate_pre(component)
+    }
+
+    /// The linker with the host functions of `groups`.
+    fn base(
+        &self,
+        engine: &Engine,
+        profile: Profile,
+        groups: BTreeSet<Group>,
+    ) -> wasmtime::Result<Arc<Linker<HostState>>> {
+        let key = (profile, groups);
+        // Linkers are inserted whole: a panic elsewhere leaves the map usable.
+        let mut linkers = self.linkers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(linker) = linkers.get(&key) {
+            return Ok(Arc::clone(linker));
+        }
+        let mut linker = Linker::new(engine);
+        for group in &key.1 {
+            self.define(&mut linker, group)?;
+        }
+        let linker = Arc::new(linker);
+        linkers.insert(key, Arc::clone(&linker));
+        Ok(linker)
+    }
+
+    fn define(&self, linker: &mut Linker<HostState>, group: &Group) -> wasmtime::Result<()> {
+        match group {
+            Group::Embedder(interface) => {
+                for own in self.embedder.iter().filter(|own| bare(&own.name) == interface) {
+                    (own.define)(&mut linker.instance(&own.name)?)?;
+                }
+                Ok(())
+            }
+            Group::Funcs | Group::Socket => Ok(()),
+            #[cfg(feature = "wasi")]
+            group => wasi::define(linker, group),
+            #[cfg(not(feature = "wasi"))]
+            _ => Ok(()),
+        }
+    }
+}
+
+fn bare(interface: &str) -> &str {
+    interface.split('@').next().unwrap_or(interface)
+}
+
+fn needs_feature(feature: &str) -> String {
+    format!("needs a loader built with the feature `{feature}`")
+}

@@ -1,0 +1,62 @@
+//! Runs bundles of precompiled WebAssembly components, without a compiler.
+//!
+//! A bundle is what the `compiler` of the same version wrote from a registry. [`Loader::open`] checks its
+//! manifest and nothing else; artifacts are checked, mapped and linked when they are first used.
+//!
+//! ```no_run
+//! use loader::{Loader, Val};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let loader = Loader::open("dist")?;
+//! let sum = loader.call("samples.wat:add", &[Val::S32(40), Val::S32(2)]).await?;
+//! assert_eq!(sum, Some(Val::S32(42)));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The way of a call: [`Loader::call`] looks the callable up (`loader.rs`), which loads and links its
+//! artifact once (`function.rs`, `mapping.rs`, `hosts/`); the call runs as a task with a fresh store
+//! (`call.rs`), and what ends it otherwise than by returning becomes an [`Error`] (`failure.rs`).
+//!
+//! # Features
+//! - `wasi` (default): WASI 0.2 host interfaces, for entries that are granted them.
+//! - `p3`: the asynchronous profile, for components that use component-model async.
+//!
+//! Without features the crate runs components that import nothing but the embedder's own interfaces.
+
+mod bundle;
+mod call;
+pub mod config;
+mod engines;
+mod environment;
+mod error;
+mod failure;
+mod function;
+mod guest_log;
+mod host_state;
+mod hosts;
+mod limits;
+#[allow(clippy::module_inception)]
+mod loader;
+mod machine;
+mod mapping;
+mod ticker;
+pub mod values;
+mod verify;
+
+/// Bundles for unit tests.
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+pub use bundle::Bundle;
+pub use config::Options;
+pub use error::{Difference, Error, ErrorKind, OpenError};
+pub use guest_log::{GuestLog, StderrLog, Stream};
+pub use host_state::HostState;
+pub use loader::{EntryInfo, Function, Loader, LoaderBuilder};
+pub use mapping::{ArtifactError, Sealing};
+pub use registry_schema;
+pub use verify::{Fault, Verified};
+/// A value of a WIT type, and the types themselves, as wasmtime has them.
+pub use wasmtime::component::{LinkerInstance, Type, Val};

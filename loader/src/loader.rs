@@ -1,0 +1,312 @@
+//! The loader: an opened bundle, its engines and its callables.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use registry_schema::manifest::{Entry, WasmEntry};
+use registry_schema::manifest_file::ManifestError;
+use registry_schema::wit::Signature;
+use registry_schema::{Digest, EntryId, ErrorKind, Profile};
+use wasmtime::component::{Component, LinkerInstance, Type, Val};
+
+use crate::bundle::Bundle;
+use crate::config::Options;
+use crate::engines::{self, Engines};
+use crate::environment::Environment;
+use crate::error::{Error, OpenError};
+use crate::function::Callable;
+use crate::guest_log::{GuestLog, StderrLog};
+use crate::host_state::HostState;
+use crate::hosts::{EmbedderInterface, Hosts};
+use crate::mapping::{self, Expected, Loaded};
+use crate::ticker::Ticker;
+
+/// Serves the calls of one bundle. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Loader {
+    inner: Arc<Inner>,
+}
+
+/// What a loader's clones and its running calls share.
+pub(crate) struct Inner {
+    bundle: Bundle,
+    options: Options,
+    engines: Engines,
+    components: Mutex<HashMap<Digest, Component>>,
+    callables: RwLock<HashMap<String, Arc<Callable>>>,
+    pub(crate) hosts: Hosts,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) log: Arc<dyn GuestLog>,
+    copied_said: OnceLock<()>,
+}
+
+/// Sets a loader up.
+pub struct LoaderBuilder {
+    options: Options,
+    interfaces: Vec<EmbedderInterface>,
+    log: Arc<dyn GuestLog>,
+}
+
+impl Default for LoaderBuilder {
+    fn default() -> Self {
+        Self { options: Options::default(), interfaces: Vec::new(), log: Arc::new(StderrLog) }
+    }
+}
+
+impl LoaderBuilder {
+    /// Sets the options.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sends the output of functions to `log` instead of standard error.
+    #[must_use]
+    pub fn guest_log(mut self, log: impl GuestLog) -> Self {
+        self.log = Arc::new(log);
+        self
+    }
+
+    /// Offers an interface of the embedding program, by its full name such as `acme:kv/store@1.0.0`.
+    ///
+    /// `define` adds its functions; it runs once per set of grants and profile. Only entries whose
+    /// `imports` name the interface get it; entries that name one that is not offered are unavailable.
+    #[must_use]
+    pub fn host_interface<F>(mut self, name: impl Into<String>, define: F) -> Self
+    where
+        F: Fn(&mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> + Send + Sync + 'static,
+    {
+        self.interfaces.push(EmbedderInterface { name: name.into(), define: Box::new(define) });
+        self
+    }
+
+    /// Opens the bundle in `path`.
+    ///
+    /// # Errors
+    /// See [`Bundle::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Loader, OpenError> {
+        let bundle = Bundle::open(path)?;
+        let ticker = Ticker::new(self.options.ticking);
+        let inner = Inner {
+            bundle,
+            options: self.options,
+            engines: Engines::new(Arc::clone(&ticker)),
+            components: Mutex::default(),
+            callables: RwLock::default(),
+            hosts: Hosts::new(self.interfaces),
+            ticker,
+            log: self.log,
+            copied_said: OnceLock::new(),
+        };
+        Ok(Loader { inner: Arc::new(inner) })
+    }
+}
+
+/// An entry as a listing shows it.
+#[derive(Debug, Clone)]
+pub struct EntryInfo {
+    /// Its id.
+    pub id: EntryId,
+    /// Its kind.
+    pub kind: String,
+    /// Its signature, for WebAssembly entries.
+    pub signature: Option<Signature>,
+    /// Why calls to it fail, if they do.
+    pub unavailable: Option<String>,
+}
+
+impl Loader {
+    /// Opens the bundle in `path` with default options.
+    ///
+    /// # Errors
+    /// See [`Bundle::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        LoaderBuilder::default().open(path)
+    }
+
+    /// Sets up a loader with options and host interfaces.
+    pub fn builder() -> LoaderBuilder {
+        LoaderBuilder::default()
+    }
+
+    /// The bundle.
+    pub fn bundle(&self) -> &Bundle {
+        &self.inner.bundle
+    }
+
+    /// Every entry, sorted by id.
+    ///
+    /// # Errors
+    /// `INTERNAL` when a record of the manifest is malformed.
+    pub fn entries(&self) -> Result<Vec<EntryInfo>, Error> {
+        let entries = self.inner.bundle.manifest().entries().map(|entry| {
+            let entry = entry.map_err(malformed)?;
+            Ok(EntryInfo {
+                unavailable: self.inner.unavailable(&entry),
+                id: entry.id,
+                kind: entry.kind,
+                signature: entry.wasm.and_then(|wasm| wasm.signature),
+            })
+        });
+        entries.collect()
+    }
+
+    /// The function `id`, `namespace:name`, its artifact loaded and linked.
+    ///
+    /// # Errors
+    /// `INVALID` for a malformed id, `NOT_FOUND` for an unknown one, `UNAVAILABLE` for one that is not
+    /// offered here, `INTERNAL` for a damaged artifact or one that can't be linked.
+    pub fn function(&self, id: &str) -> Result<Function, Error> {
+        let callable = self.inner.callable(id)?;
+        let prepared = callable.prepared(&self.inner)?;
+        let params = prepared.params.clone();
+        Ok(Function { inner: Arc::clone(&self.inner), callable, params })
+    }
+
+    /// Calls `id` with `args`, on the tokio runtime that the caller runs on. Dropping the future ends
+    /// the call.
+    ///
+    /// # Errors
+    /// Those of [`Loader::function`]; `INVALID` for wrong arguments, and what ended the guest: `TIMEOUT`,
+    /// `PERMISSION_DENIED`, `INTERNAL`.
+    pub async fn call(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
+        let callable = self.inner.callable(id)?;
+        crate::call::call(Arc::clone(&self.inner), callable, args.to_vec()).await
+    }
+
+    /// Like [`Loader::call`], for callers outside any tokio runtime: makes one for the call.
+    ///
+    /// # Errors
+    /// Those of [`Loader::call`]; `INTERNAL` when no runtime can be made.
+    ///
+    /// # Panics
+    /// When called on a thread that drives a tokio runtime.
+    pub fn call_blocking(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("no runtime can be made for the call: {error}"))
+        })?;
+        runtime.block_on(self.call(id, args))
+    }
+
+    /// Raises the epoch once: what the ticker does every [`crate::config::TICK`]. For
+    /// [`crate::config::Ticking::Manual`].
+    pub fn tick(&self) {
+        self.inner.ticker.tick();
+    }
+}
+
+/// A function that was looked up.
+#[derive(Clone)]
+pub struct Function {
+    inner: Arc<Inner>,
+    callable: Arc<Callable>,
+    params: Vec<(String, Type)>,
+}
+
+impl Function {
+    /// Names and types of its parameters.
+    pub fn params(&self) -> &[(String, Type)] {
+        &self.params
+    }
+
+    /// Its signature as the manifest records it.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.callable.wasm.signature.as_ref()
+    }
+
+    /// Calls it; see [`Loader::call`].
+    ///
+    /// # Errors
+    /// Those of [`Loader::call`].
+    pub async fn call(&self, args: &[Val]) -> Result<Option<Val>, Error> {
+        crate::call::call(Arc::clone(&self.inner), Arc::clone(&self.callable), args.to_vec()).await
+    }
+}
+
+fn malformed(error: ManifestError) -> Error {
+    Error::new(ErrorKind::Internal, format!("the manifest is {error}"))
+}
+
+impl Inner {
+    /// Why calls to `entry` fail, if they do.
+    pub(crate) fn unavailable(&self, entry: &Entry) -> Option<String> {
+        if let Some(reason) = &entry.unavailable {
+            return Some(reason.clone());
+        }
+        let wasm = entry.wasm.as_ref()?;
+        if !engines::offers(wasm.profile) {
+            return Some("needs a loader built with the feature `p3`".to_owned());
+        }
+        #[cfg(feature = "wasi")]
+        if let Some(reason) = crate::hosts::wasi::missing(wasm.wasi.as_ref()) {
+            return Some(reason.to_owned());
+        }
+        self.hosts.missing(&wasm.grants)
+    }
+
+    /// The environment registry of the bundle.
+    pub(crate) fn environment(&self) -> Environment<'_> {
+        Environment::new(self.bundle.manifest(), self.options.root.clone().unwrap_or_default())
+    }
+
+    /// The callable `id`, made when it is first asked for.
+    fn callable(&self, id: &str) -> Result<Arc<Callable>, Error> {
+        // Only whole callables are inserted: a panic elsewhere leaves the map usable.
+        let found = self.callables.read().unwrap_or_else(PoisonError::into_inner).get(id).map(Arc::clone);
+        if let Some(callable) = found {
+            return Ok(callable);
+        }
+        let parsed: EntryId = id
+            .parse()
+            .map_err(|error| Error::new(ErrorKind::Invalid, format!("invalid function target: {error}")))?;
+        let Some(mut entry) = self.bundle.manifest().entry(&parsed).map_err(malformed)? else {
+            return Err(Error::new(ErrorKind::NotFound, format!("no entry `{id}` in this bundle")));
+        };
+        if let Some(reason) = self.unavailable(&entry) {
+            let message = format!("`{id}` is not available: {reason}");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        let Some(wasm) = entry.wasm.take() else {
+            let message = format!("`{id}` is a `{}`, which can't be called", entry.kind);
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        };
+        let callable = Arc::new(Callable::new(self, parsed, wasm)?);
+        let mut callables = self.callables.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(callables.entry(id.to_owned()).or_insert(callable)))
+    }
+
+    /// The component of `wasm`, loaded when it is first asked for and shared by all its entries.
+    pub(crate) fn component(&self, id: &EntryId, wasm: &WasmEntry) -> Result<Component, Error> {
+        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(component) = components.get(&wasm.component) {
+            return Ok(component.clone());
+        }
+        let component = self.load(id, wasm.component, wasm.profile)?;
+        components.insert(wasm.component, component.clone());
+        Ok(component)
+    }
+
+    fn load(&self, id: &EntryId, component: Digest, profile: Profile) -> Result<Component, Error> {
+        let internal = |message: String| Error::new(ErrorKind::Internal, format!("`{id}`: {message}"));
+        let artifact = self.bundle.artifact(component, profile).map_err(internal)?;
+        let engine = self
+            .engines
+            .get(profile)
+            .map_err(|error| internal(format!("the engine can't be set up: {error:#}")))?;
+        let expected = Expected { digest: artifact.digest, size: artifact.size };
+        let loaded = self
+            .bundle
+            .open_file(&artifact.path())
+            .and_then(|file| mapping::load(engine, file, expected, self.options.sealing));
+        let (component, how) =
+            loaded.map_err(|error| internal(format!("can't load `{}`: {error}", artifact.path())))?;
+        if how == Loaded::Copied && self.copied_said.set(()).is_ok() {
+            let text = "artifacts can't be mapped executable here (noexec mount or policy): they are copied into memory";
+            self.log.line(id, crate::guest_log::Stream::Stderr, text);
+        }
+        Ok(component)
+    }
+}

@@ -1,0 +1,18 @@
+//! The `loader` binary: arguments in, exit code out; everything else is the library's.
+
+mod cli;
+mod commands;
+
+fn main() {
+    let exit = match cli::parse(lexopt::Parser::from_env()) {
+        Ok(cli::Request::Help) => commands::print(cli::HELP),
+        Ok(cli::Request::Version) => commands::print(concat!("loader ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(cli::Request::Command(options, command)) => commands::run(&options, command),
+        Err(error) => {
+            commands::complain(&format!("{error}\nsee `loader --help`"));
+            commands::Exit::Usage
+        }
+    };
+    // Ends at once: taking engine and mappings down in order would only delay a caller that waits.
+    std::process::exit(exit as i32);
+}

@@ -1,0 +1,70 @@
+//! `verify`: everything that can be checked without running a guest.
+
+use registry_schema::EntryId;
+
+use crate::error::{Error, ErrorKind};
+use crate::loader::Loader;
+
+/// Something that is wrong with a bundle on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A file is missing or damaged.
+    File {
+        /// Its path inside the bundle.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An entry can't be loaded or linked.
+    Entry {
+        /// The entry.
+        id: EntryId,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// What [`Loader::verify`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Files whose digest was checked.
+    pub files: usize,
+    /// Entries that were loaded and linked.
+    pub entries: usize,
+    /// Entries that are carried but not offered here, with the reason.
+    pub unavailable: Vec<(EntryId, String)>,
+    /// What is wrong; empty for a good bundle.
+    pub faults: Vec<Fault>,
+}
+
+impl Loader {
+    /// Checks digest and size of every file, and loads and links every entry that is offered here. Runs
+    /// no guest.
+    ///
+    /// # Errors
+    /// `INTERNAL` when the manifest itself is malformed.
+    pub fn verify(&self) -> Result<Verified, Error> {
+        let manifest = self.bundle().manifest();
+        let damaged = self.bundle().damaged_files();
+        let damaged = damaged.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+        let damaged = damaged.into_iter();
+        let mut verified = Verified {
+            files: manifest.artifact_count() + manifest.head().files.len(),
+            faults: damaged.map(|(path, error)| Fault::File { path, problem: error.to_string() }).collect(),
+            ..Verified::default()
+        };
+        for entry in self.entries()? {
+            if let Some(reason) = entry.unavailable {
+                verified.unavailable.push((entry.id, reason));
+            } else if entry.signature.is_some() {
+                match self.function(&entry.id.to_string()) {
+                    Ok(_) => verified.entries += 1,
+                    Err(error) => verified
+                        .faults
+                        .push(Fault::Entry { id: entry.id, problem: error.message().to_owned() }),
+                }
+            }
+        }
+        Ok(verified)
+    }
+}
