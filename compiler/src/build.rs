@@ -1,0 +1,243 @@
+//! The pipeline: walk → parse → resolve → componentize → check → precompile → bundle → report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use registry_schema::authored::wasm::Results;
+use registry_schema::engine::{COMPILER_VERSION, EngineOptions};
+use registry_schema::manifest::{self, Body, COMPONENTS_DIR, FileRecord, Head};
+use registry_schema::{Digest, EntryId, Target};
+
+use crate::bundle::{NewFile, Output};
+use crate::cache::{CACHE_BYTES_MAX, Cache};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Strictness};
+use crate::embed::{self, Carried};
+use crate::plan::{ComponentInfo, Memo, PlanOptions, Planned, plan};
+use crate::precompile::{Compiled, Counts, Failure, precompile};
+use crate::progress::Progress;
+use crate::registry::Registry;
+use crate::{front, self_check};
+
+/// How a registry is checked.
+#[derive(Debug, Clone, Default)]
+pub struct CheckOptions {
+    /// Whether warnings are errors.
+    pub strictness: Strictness,
+}
+
+/// How a bundle is built.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// Folder that the bundle is written to.
+    pub out: PathBuf,
+    /// What native code is generated for.
+    pub targets: Vec<Target>,
+    /// The cache; `None` for none.
+    pub cache: Option<Cache>,
+    /// Whether warnings are errors.
+    pub strictness: Strictness,
+    /// How a top-level `result` reaches Lua where an entry does not say.
+    pub results: Results,
+}
+
+/// What a build did.
+#[derive(Debug)]
+pub struct Report {
+    /// Everything that was said, in stable order.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What was written; `None` when there were errors.
+    pub written: Option<Written>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Entries in the manifest.
+    pub entries: usize,
+    /// How many components were compiled, and how many came from the cache.
+    pub counts: Counts,
+    /// Bytes of native code.
+    pub artifact_bytes: u64,
+}
+
+/// Everything but code generation and writing.
+pub fn check(root: &Path, options: &CheckOptions) -> Vec<Diagnostic> {
+    let mut diagnostics = Diagnostics::new(options.strictness);
+    if let Some(registry) = front::read(root, None, &mut diagnostics) {
+        plan(&registry, PlanOptions::default(), &mut diagnostics);
+        embed::read(&registry, &mut diagnostics);
+        report_unavailable(&registry, &mut diagnostics);
+    }
+    diagnostics.sorted()
+}
+
+/// Builds the registry in `root` into a bundle.
+pub fn build(root: &Path, options: &BuildOptions, progress: &Progress) -> Report {
+    let mut diagnostics = Diagnostics::new(options.strictness);
+    let written = run(root, options, progress, &mut diagnostics);
+    Report { diagnostics: diagnostics.sorted(), written }
+}
+
+fn run(
+    root: &Path,
+    options: &BuildOptions,
+    progress: &Progress,
+    diagnostics: &mut Diagnostics,
+) -> Option<Written> {
+    let registry = front::read(root, Some(&options.out), diagnostics)?;
+    let memo = options.cache.as_ref().map(|cache| cache as &dyn Memo);
+    let planned = plan(&registry, PlanOptions { results: options.results, memo }, diagnostics);
+    let embedded = embed::read(&registry, diagnostics);
+    report_unavailable(&registry, diagnostics);
+    if diagnostics.has_errors() {
+        return None;
+    }
+    let (components, users) = distinct(&planned);
+    let made = precompile(&components, &options.targets, options.cache.as_ref(), progress);
+    let (compiled, counts) = match made {
+        Ok(made) => made,
+        Err(failures) => {
+            diagnostics.extend(failures.iter().map(|failure| code_generation(&registry, &users, failure)));
+            return None;
+        }
+    };
+    let described = match describe(&components) {
+        Ok(described) => described,
+        Err(error) => {
+            diagnostics.push(Diagnostic::new(Code::BundleWriteFailed, format!("{error}")));
+            return None;
+        }
+    };
+    let others: Vec<&Carried> = [&described].into_iter().chain(&embedded).collect();
+    let body = body(&registry, &planned, &components, &compiled, &others, &options.targets);
+    let files: Vec<NewFile<'_>> = compiled
+        .iter()
+        .map(|one| NewFile { path: one.artifact.path(), bytes: &one.bytes })
+        .chain(others.iter().map(|file| NewFile { path: file.path.clone(), bytes: &file.bytes }))
+        .collect();
+    let output = Output::lock(&options.out);
+    if let Err(error) = output.and_then(|output| {
+        output.write(&files, &body)?;
+        Ok(output)
+    }) {
+        let message = format!("{error:#}");
+        diagnostics.push(
+            Diagnostic::new(Code::BundleWriteFailed, message)
+                .help("the bundle that was there before is whole; make room or choose another `--out`"),
+        );
+        return None;
+    }
+    diagnostics.extend(self_check::run(&options.out, &body, &registry));
+    if let Some(cache) = &options.cache {
+        cache.trim(CACHE_BYTES_MAX);
+    }
+    if diagnostics.has_errors() {
+        return None;
+    }
+    Some(Written {
+        entries: body.entries.len(),
+        counts,
+        artifact_bytes: compiled.iter().map(|one| one.artifact.size).sum(),
+    })
+}
+
+/// Distinct components by digest, and the first entry that uses each.
+fn distinct(planned: &[Planned]) -> (Vec<&ComponentInfo>, BTreeMap<Digest, EntryId>) {
+    let mut components: BTreeMap<Digest, &Arc<ComponentInfo>> = BTreeMap::new();
+    let mut users = BTreeMap::new();
+    for entry in planned {
+        if let Some(callable) = &entry.callable {
+            let digest = callable.component.record().digest;
+            components.entry(digest).or_insert(&callable.component);
+            users.entry(digest).or_insert_with(|| entry.id.clone());
+        }
+    }
+    (components.into_values().map(AsRef::as_ref).collect(), users)
+}
+
+fn code_generation(registry: &Registry, users: &BTreeMap<Digest, EntryId>, failure: &Failure) -> Diagnostic {
+    let message = format!("code generation failed: {:#}", failure.error);
+    let diagnostic = Diagnostic::new(Code::CodegenFailed, message);
+    match users.get(&failure.component).and_then(|id| registry.entries.get(id)) {
+        Some(entry) => diagnostic.entry(&entry.id).at(entry.place()),
+        None => diagnostic,
+    }
+}
+
+/// A warning for each entry that is carried and not offered.
+fn report_unavailable(registry: &Registry, diagnostics: &mut Diagnostics) {
+    for entry in registry.entries.values() {
+        if let Some(reason) = &entry.unavailable {
+            diagnostics.push(
+                Diagnostic::new(
+                    Code::EntryUnavailable,
+                    format!("`{}` is carried but can't run: {reason}", entry.id),
+                )
+                .entry(&entry.id)
+                .at(entry.place())
+                .help("calls to it fail with UNAVAILABLE and this reason"),
+            );
+        }
+    }
+}
+
+/// The file that describes the components.
+fn describe(components: &[&ComponentInfo]) -> Result<Carried, serde_json::Error> {
+    let records: Vec<_> = components.iter().map(|component| component.record()).collect();
+    let bytes = serde_json::to_vec(&records)?;
+    Ok(Carried { path: format!("{COMPONENTS_DIR}/{}.json", Digest::of(&bytes)), bytes })
+}
+
+fn body(
+    registry: &Registry,
+    planned: &[Planned],
+    components: &[&ComponentInfo],
+    compiled: &[Compiled],
+    others: &[&Carried],
+    targets: &[Target],
+) -> Body {
+    let by_id: BTreeMap<&EntryId, &Planned> = planned.iter().map(|entry| (&entry.id, entry)).collect();
+    let entries = registry.entries.values().map(|entry| {
+        let planned = by_id.get(&entry.id);
+        let wasm =
+            planned.and_then(|planned| planned.callable.as_ref()).map(|callable| callable.wasm.clone());
+        manifest::Entry {
+            id: entry.id.clone(),
+            kind: entry.kind.clone(),
+            meta: entry.meta.clone(),
+            unavailable: planned
+                .and_then(|planned| planned.unavailable.clone())
+                .or_else(|| entry.unavailable.clone()),
+            data: if planned.is_some() { serde_json::Value::Null } else { entry.data.to_json() },
+            wasm,
+        }
+    });
+    let profiles: BTreeSet<_> = components.iter().map(|component| component.record().profile).collect();
+    let engines = profiles.into_iter().map(|profile| {
+        let options = EngineOptions::new(profile);
+        let engine = manifest::Engine { fingerprint: options.fingerprint(), options: options.to_json() };
+        (profile, engine)
+    });
+    let mut targets = targets.to_vec();
+    targets.sort();
+    targets.dedup();
+    let head = Head {
+        compiler: COMPILER_VERSION.to_owned(),
+        engines: engines.collect(),
+        targets,
+        files: others
+            .iter()
+            .map(|file| {
+                let record = FileRecord { digest: Digest::of(&file.bytes), size: file.bytes.len() as u64 };
+                (file.path.clone(), record)
+            })
+            .collect(),
+        config: registry.config.clone(),
+    };
+    Body {
+        head,
+        artifacts: compiled.iter().map(|one| one.artifact.clone()).collect(),
+        entries: entries.collect(),
+    }
+}

@@ -1,0 +1,147 @@
+//! Writes a bundle so that whoever reads it sees the old one whole or the new one whole.
+//!
+//! Files are only ever added, under names that say their content: written under a temporary name, made
+//! read-only, synced, renamed. The manifest is renamed into place last. What no manifest names is
+//! removed afterwards, and only if no loader holds the bundle's lock: a lazy loader never loses a file
+//! of its own manifest. Two builds into one folder run one after the other.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use registry_schema::Digest;
+use registry_schema::manifest::{ARTIFACTS_DIR, Body, COMPONENTS_DIR, EMBEDDED_DIR, MANIFEST_FILE};
+use registry_schema::manifest_file::to_bytes;
+use rustix::fs::FlockOperation;
+
+/// Held by a build from start to end.
+const BUILD_LOCK: &str = ".build";
+/// Held shared by loaders for life.
+const LOADER_LOCK: &str = ".lock";
+/// Start of the names of files that are not finished.
+const TEMPORARY: &str = ".tmp-";
+
+/// A file to be put into a bundle.
+#[derive(Debug)]
+pub struct NewFile<'a> {
+    /// Path inside the bundle, with `/`.
+    pub path: String,
+    /// Its content.
+    pub bytes: &'a [u8],
+}
+
+/// An output folder that is locked for this build.
+#[derive(Debug)]
+pub struct Output {
+    folder: PathBuf,
+    _build: File,
+}
+
+impl Output {
+    /// Creates `folder` if it does not exist, and waits for another build into it to end.
+    ///
+    /// # Errors
+    /// When the folder can't be created or locked.
+    pub fn lock(folder: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("can't create `{}`", folder.display()))?;
+        let build = open_lock(folder, BUILD_LOCK)?;
+        rustix::fs::flock(&build, FlockOperation::LockExclusive)
+            .with_context(|| format!("can't lock `{}`", folder.join(BUILD_LOCK).display()))?;
+        Ok(Self { folder: folder.to_path_buf(), _build: build })
+    }
+
+    /// Writes `files` and then the manifest of `body`, and removes what it does not name if no loader
+    /// is open. Files that are there already with the same content are left alone.
+    ///
+    /// # Errors
+    /// When anything can't be written; the old bundle is whole then.
+    pub fn write(&self, files: &[NewFile<'_>], body: &Body) -> anyhow::Result<()> {
+        let mut renames = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            let path = self.folder.join(&file.path);
+            if is_same(&path, file.bytes) {
+                continue;
+            }
+            let folder = path.parent().unwrap_or(&self.folder);
+            fs::create_dir_all(folder).with_context(|| format!("can't create `{}`", folder.display()))?;
+            let temporary = folder.join(format!("{TEMPORARY}{}-{index}", std::process::id()));
+            write_new(&temporary, file.bytes)?;
+            renames.push((temporary, path));
+        }
+        let folder = File::open(&self.folder)?;
+        if !renames.is_empty() {
+            // One sync for all files instead of one for each.
+            rustix::fs::syncfs(&folder).context("can't sync the bundle's file system")?;
+        }
+        for (temporary, path) in &renames {
+            fs::rename(temporary, path).with_context(|| format!("can't write `{}`", path.display()))?;
+        }
+        let manifest = to_bytes(body).context("the manifest")?;
+        let path = self.folder.join(MANIFEST_FILE);
+        if fs::read(&path).is_ok_and(|old| old == manifest) && renames.is_empty() {
+            self.remove_unnamed(body)?;
+            return Ok(());
+        }
+        let temporary = self.folder.join(format!("{TEMPORARY}{}", std::process::id()));
+        write_new(&temporary, &manifest)?;
+        rustix::fs::syncfs(&folder).context("can't sync the bundle's file system")?;
+        fs::rename(&temporary, &path).with_context(|| format!("can't write `{}`", path.display()))?;
+        folder.sync_all().context("can't sync the bundle's folder")?;
+        self.remove_unnamed(body)
+    }
+
+    /// Removes files that `body` does not name, if no loader is open.
+    fn remove_unnamed(&self, body: &Body) -> anyhow::Result<()> {
+        let lock = open_lock(&self.folder, LOADER_LOCK)?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(());
+        }
+        let mut named: BTreeSet<PathBuf> =
+            body.artifacts.iter().map(|artifact| self.folder.join(artifact.path())).collect();
+        named.extend(body.head.files.keys().map(|path| self.folder.join(path)));
+        for folder in [ARTIFACTS_DIR, COMPONENTS_DIR, EMBEDDED_DIR] {
+            let entries = walkdir::WalkDir::new(self.folder.join(folder)).contents_first(true);
+            for entry in entries.into_iter().filter_map(Result::ok) {
+                if entry.file_type().is_dir() {
+                    // Fails for folders that still hold something, as it should.
+                    let _ = fs::remove_dir(entry.path());
+                } else if !named.contains(entry.path()) {
+                    fs::remove_file(entry.path())
+                        .with_context(|| format!("can't remove `{}`", entry.path().display()))?;
+                }
+            }
+        }
+        for entry in fs::read_dir(&self.folder)?.filter_map(Result::ok) {
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                // Left by a build that was killed.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_lock(folder: &Path, name: &str) -> anyhow::Result<File> {
+    let path = folder.join(name);
+    let open = File::options().create(true).truncate(false).write(true).open(&path);
+    open.with_context(|| format!("can't open `{}`", path.display()))
+}
+
+fn is_same(path: &Path, bytes: &[u8]) -> bool {
+    let same_size = fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == bytes.len() as u64);
+    same_size && fs::read(path).is_ok_and(|old| Digest::of(&old) == Digest::of(bytes))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || -> std::io::Result<()> {
+        // A killed build may have had the same process id.
+        let _ = fs::remove_file(path);
+        let mut file = File::options().create_new(true).write(true).open(path)?;
+        file.write_all(bytes)?;
+        file.set_permissions(fs::Permissions::from_mode(0o444))
+    };
+    write().with_context(|| format!("can't write `{}`", path.display()))
+}

@@ -1,0 +1,103 @@
+//! Arguments of the `compiler` binary; types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use registry_schema::Target;
+
+/// Compiles WebAssembly registries ahead of time into bundles that the loader runs.
+#[derive(Debug, Parser)]
+#[command(name = "compiler", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a bundle; what happens without a command too.
+    Build(BuildArgs),
+    /// Everything but code generation and writing.
+    Check(CheckArgs),
+    /// Show what a bundle holds: entries, artifacts, sizes, imports granted and used.
+    Inspect(InspectArgs),
+    /// Explain a diagnostic by its code.
+    Explain {
+        /// A code such as E0401.
+        code: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Folder of the application.
+    #[arg(default_value = ".")]
+    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Make every warning an error.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// How diagnostics are written: human to stderr, json and github to stdout.
+    #[arg(long, value_enum, default_value_t = MessageFormat::Human)]
+    pub(crate) message_format: MessageFormat,
+    /// Say nothing but diagnostics.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Folder of the application.
+    #[arg(default_value = ".")]
+    pub(crate) root: PathBuf,
+    /// Folder that the bundle is written to.
+    #[arg(long, default_value = "dist")]
+    pub(crate) out: PathBuf,
+    /// Machine to compile for, TRIPLE[:LEVEL]; may be repeated [default: this machine's kind at v2].
+    #[arg(long)]
+    pub(crate) target: Vec<Target>,
+    /// Threads that compile [default: one per core].
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// Folder of the cache [default: $XDG_CACHE_HOME/wippy-aot].
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Compile everything anew.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// How a top-level result reaches Lua where an entry does not say.
+    #[arg(long, value_enum, default_value_t = ResultsArg::Pair)]
+    pub(crate) results: ResultsArg,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Folder of the bundle.
+    #[arg(default_value = "dist")]
+    pub(crate) bundle: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MessageFormat {
+    Human,
+    Json,
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResultsArg {
+    Pair,
+    Table,
+}

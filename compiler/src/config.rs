@@ -1,0 +1,164 @@
+//! `.wippy.yaml`: what it changes in the registry, and what of it the loader reads.
+//!
+//! `vars` are put in place of `${name}` here; `${env:NAME}` and `${NAME|default}` are resolved at boot
+//! and travel as written. Only the sections in [`SECTIONS`] travel: others may hold secrets. Profiles
+//! are not selected.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use registry_schema::document::{Key, Node, Value};
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, SourceFile};
+use crate::lock::{Replacement, replacements};
+use crate::read;
+use crate::suggest::did_you_mean;
+use crate::vars::Vars;
+
+/// Name of the file, in the root.
+pub(crate) const CONFIG_FILE: &str = ".wippy.yaml";
+
+/// The sections that the loader reads.
+pub(crate) const SECTIONS: [&str; 10] = [
+    "logger",
+    "logmanager",
+    "metrics",
+    "otel",
+    "prometheus",
+    "scheduler",
+    "security",
+    "shutdown",
+    "supervisor",
+    "wasm",
+];
+
+/// The file, checked; all empty when there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    /// The file itself.
+    pub(crate) file: Option<Arc<SourceFile>>,
+    /// `override`: key and value.
+    pub(crate) overrides: Vec<(Key, Node)>,
+    /// `disable.namespaces`: patterns.
+    pub(crate) disabled_namespaces: Vec<Node>,
+    /// `disable.entries`: patterns.
+    pub(crate) disabled_entries: Vec<Node>,
+    /// `workspace.replacements`.
+    pub(crate) replacements: Vec<Replacement>,
+    /// What travels.
+    pub(crate) sections: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Config {
+    /// Reads the file in `root`.
+    pub(crate) fn read(root: &Path, diagnostics: &mut Diagnostics) -> Self {
+        let path = root.join(CONFIG_FILE);
+        if !path.is_file() {
+            return Self::default();
+        }
+        match read::yaml(&path, CONFIG_FILE.to_owned()) {
+            Ok((file, node)) => Reader { file, diagnostics }.config(&node),
+            Err(diagnostic) => {
+                diagnostics.push(Diagnostic { code: Code::ConfigInvalid, ..*diagnostic });
+                Self::default()
+            }
+        }
+    }
+
+    /// The place of a node of the file.
+    pub(crate) fn place(&self, node_span: registry_schema::document::Span) -> Option<Place> {
+        self.file.as_ref().map(|file| Place { file: Arc::clone(file), span: node_span })
+    }
+}
+
+struct Reader<'a> {
+    file: Arc<SourceFile>,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Reader<'_> {
+    fn config(mut self, node: &Node) -> Config {
+        let Value::Map(pairs) = &node.value else {
+            self.wrong(node, "expected a mapping of sections");
+            return Config::default();
+        };
+        let vars = Vars::read(self.mapping(node, "vars"), &self.file, self.diagnostics);
+        let overrides = self.mapping(node, "override").to_vec();
+        let overrides = overrides
+            .into_iter()
+            .map(|(key, node)| (key, vars.interpolate(&node, self.diagnostics)))
+            .collect();
+        let (disabled_namespaces, disabled_entries) = self.disable(node, &vars);
+        let replacements = node
+            .get("workspace")
+            .and_then(|workspace| workspace.get("replacements"))
+            .map_or_else(Vec::new, |section| replacements(&self.file, section));
+        let mut sections = serde_json::Map::new();
+        for (key, node) in pairs.iter().filter(|(key, _)| SECTIONS.contains(&key.name.as_str())) {
+            match node.value {
+                Value::Map(_) => {
+                    let resolved = vars.interpolate(node, self.diagnostics);
+                    sections.insert(key.name.clone(), resolved.to_json());
+                }
+                Value::Null => {}
+                _ => self.wrong(node, "expected a mapping"),
+            }
+        }
+        Config {
+            file: Some(self.file),
+            overrides,
+            disabled_namespaces,
+            disabled_entries,
+            replacements,
+            sections,
+        }
+    }
+
+    /// The pairs of the section `name`; none when it is absent or of another shape.
+    fn mapping<'n>(&mut self, node: &'n Node, name: &str) -> &'n [(Key, Node)] {
+        match node.get(name) {
+            Some(Node { value: Value::Map(pairs), .. }) => pairs,
+            None | Some(Node { value: Value::Null, .. }) => &[],
+            Some(other) => {
+                self.wrong(other, "expected a mapping");
+                &[]
+            }
+        }
+    }
+
+    fn disable(&mut self, node: &Node, vars: &Vars) -> (Vec<Node>, Vec<Node>) {
+        let (mut namespaces, mut entries) = (Vec::new(), Vec::new());
+        for (key, list) in self.mapping(node, "disable") {
+            let into = match key.name.as_str() {
+                "namespaces" => &mut namespaces,
+                "entries" => &mut entries,
+                name => {
+                    let message = format!("`disable` has no field `{name}`");
+                    let help = did_you_mean(name, ["namespaces", "entries"])
+                        .unwrap_or_else(|| "it holds the lists `namespaces` and `entries`".to_owned());
+                    let place = Place { file: Arc::clone(&self.file), span: key.span };
+                    self.diagnostics.push(Diagnostic::new(Code::ConfigInvalid, message).at(place).help(help));
+                    continue;
+                }
+            };
+            let Value::Seq(items) = &list.value else {
+                self.wrong(list, "expected a list of patterns");
+                continue;
+            };
+            for item in items {
+                let item = vars.interpolate(item, self.diagnostics);
+                match item.as_str() {
+                    Some(_) => into.push(item),
+                    None => self.wrong(&item, "expected a pattern"),
+                }
+            }
+        }
+        (namespaces, entries)
+    }
+
+    fn wrong(&mut self, node: &Node, expected: &str) {
+        let message = format!("found {}, {expected}", node.value.describe());
+        let place = Place { file: Arc::clone(&self.file), span: node.span };
+        self.diagnostics.push(Diagnostic::new(Code::ConfigInvalid, message).at(place));
+    }
+}

@@ -1,0 +1,179 @@
+//! The `compiler` binary: parse, run, print, exit code.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use compiler::build::{BuildOptions, CheckOptions, Written, build, check};
+use compiler::cache::Cache;
+use compiler::codes::Code;
+use compiler::diagnostic::{Diagnostic, Severity, Strictness};
+use compiler::inspect;
+use compiler::progress::{Progress, Show};
+use compiler::report::{self, Format};
+use registry_schema::Target;
+use registry_schema::authored::wasm::Results;
+
+mod cli;
+
+use cli::{BuildArgs, CheckArgs, Cli, Command, Common, MessageFormat, ResultsArg};
+
+/// Exit codes of the binary.
+#[repr(u8)]
+enum Exit {
+    /// Done.
+    Done = 0,
+    /// There were errors.
+    Failed = 1,
+    /// Wrong arguments.
+    Usage = 2,
+    /// The surroundings failed: a file can't be read or written.
+    Surroundings = 3,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let exit = match cli.command {
+        None => run_build(&cli.build),
+        Some(Command::Build(args)) => run_build(&args),
+        Some(Command::Check(args)) => run_check(&args),
+        Some(Command::Inspect(args)) => run_inspect(&args.bundle, args.json),
+        Some(Command::Explain { code }) => explain(&code),
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn strictness(common: &Common) -> Strictness {
+    if common.strict { Strictness::Strict } else { Strictness::Lenient }
+}
+
+fn run_check(args: &CheckArgs) -> Exit {
+    let diagnostics = check(&args.root, &CheckOptions { strictness: strictness(&args.common) });
+    say(&diagnostics, &args.common)
+}
+
+fn run_build(args: &BuildArgs) -> Exit {
+    if let Some(jobs) = args.jobs
+        && let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global()
+    {
+        return surroundings(&format!("can't start {jobs} threads: {error}"));
+    }
+    let targets = match (args.target.is_empty(), Target::host()) {
+        (false, _) => args.target.clone(),
+        (true, Some(host)) => vec![host],
+        (true, None) => {
+            complain("this machine is none that bundles run on; name one with `--target`");
+            return Exit::Usage;
+        }
+    };
+    let folder = args.cache_dir.clone().or_else(Cache::default_folder).filter(|_| !args.no_cache);
+    let cache = match folder.map(Cache::open).transpose() {
+        Ok(cache) => cache,
+        Err(error) if args.cache_dir.is_none() => {
+            complain_warning(&format!("no cache: {error}"));
+            None
+        }
+        Err(error) => return surroundings(&format!("the cache can't be opened: {error}")),
+    };
+    let options = BuildOptions {
+        out: args.out.clone(),
+        targets,
+        cache,
+        strictness: strictness(&args.common),
+        results: match args.results {
+            ResultsArg::Pair => Results::Pair,
+            ResultsArg::Table => Results::Table,
+        },
+    };
+    let show = if args.common.quiet { Show::Nothing } else { Show::Bar };
+    let start = std::time::Instant::now();
+    let report = build(&args.root, &options, &Progress::new(show));
+    let exit = say(&report.diagnostics, &args.common);
+    if let (Some(written), false) = (&report.written, args.common.quiet) {
+        let _ = writeln!(io::stderr(), "{}", summary(written, args, start.elapsed()));
+    }
+    if report.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::BundleWriteFailed) {
+        return Exit::Surroundings;
+    }
+    exit
+}
+
+fn summary(written: &Written, args: &BuildArgs, took: std::time::Duration) -> String {
+    format!(
+        "{} entries in `{}`: {} compiled, {} from the cache, {:.1} MB of native code, {:.2} s",
+        written.entries,
+        args.out.display(),
+        written.counts.compiled,
+        written.counts.cached,
+        written.artifact_bytes as f64 / 1e6,
+        took.as_secs_f64()
+    )
+}
+
+/// Prints diagnostics; people read them on stderr, programs on stdout.
+fn say(diagnostics: &[Diagnostic], common: &Common) -> Exit {
+    let printed = match common.message_format {
+        MessageFormat::Human => {
+            let stderr = io::stderr();
+            let color = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            report::render(diagnostics, Format::Human { color }, &mut stderr.lock())
+        }
+        MessageFormat::Json => report::render(diagnostics, Format::Json, &mut io::stdout().lock()),
+        MessageFormat::Github => report::render(diagnostics, Format::Github, &mut io::stdout().lock()),
+    };
+    let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            surroundings(&format!("can't write diagnostics: {error}"))
+        }
+        _ if failed => Exit::Failed,
+        _ => Exit::Done,
+    }
+}
+
+fn run_inspect(bundle: &std::path::Path, json: bool) -> Exit {
+    let bundle = match loader::Bundle::open(bundle) {
+        Ok(bundle) => bundle,
+        Err(error) => return surroundings(&error.to_string()),
+    };
+    let text = if json { inspect::json(&bundle) } else { inspect::table(&bundle) };
+    match text {
+        Ok(text) => print(&text),
+        Err(error) => surroundings(&format!("the bundle can't be shown: {error}")),
+    }
+}
+
+fn explain(code: &str) -> Exit {
+    match Code::ALL.iter().find(|known| known.as_str().eq_ignore_ascii_case(code)) {
+        Some(known) => {
+            print(&format!("{}: {}\n\n{}\n", known.as_str(), known.summary(), known.explanation()))
+        }
+        None => {
+            complain(&format!("there is no code `{code}`"));
+            Exit::Usage
+        }
+    }
+}
+
+fn print(text: &str) -> Exit {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            surroundings(&format!("can't write: {error}"))
+        }
+        _ => Exit::Done,
+    }
+}
+
+fn complain(message: &str) {
+    // Nowhere is left to report a closed standard error to.
+    let _ = writeln!(io::stderr(), "error: {message}");
+}
+
+fn complain_warning(message: &str) {
+    let _ = writeln!(io::stderr(), "warning: {message}");
+}
+
+fn surroundings(message: &str) -> Exit {
+    complain(message);
+    Exit::Surroundings
+}

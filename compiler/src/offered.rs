@@ -1,0 +1,75 @@
+//! Which kinds this version runs. All others are carried, and say what they need.
+
+use registry_schema::authored::{CARRIED_KINDS, Definition};
+
+/// What entries of `kind` need that is not offered; `None` for kinds that run or are data.
+///
+/// Kinds that nobody knows are data: an application may keep its own.
+pub(crate) fn offered(kind: &str) -> Option<&'static str> {
+    match kind {
+        "function.wat" | "function.wasm" => None,
+        "process.wasm" | "process.host" | "process.service" | "terminal.host" => Some("needs processes"),
+        "function.lua" | "process.lua" | "library.lua" | "module.lua" => Some("needs Lua"),
+        "http.service" | "http.router" | "http.endpoint" | "http.static" => Some("needs HTTP"),
+        "security.policy" | "security.token_store" | "store.memory" => Some("needs Lua"),
+        "security.policy.expr" => Some("needs policy expressions, which are not offered"),
+        "store.sql" => Some("needs SQL, which is not offered"),
+        "network" => Some("needs network overlays, which are not offered"),
+        kind if !is_known(kind) => None,
+        kind if kind.ends_with(".lua.bc") => Some("needs Lua bytecode, which is not offered"),
+        kind => match kind.split('.').next().unwrap_or(kind) {
+            "db" => Some("needs SQL, which is not offered"),
+            "queue" => Some("needs queues, which are not offered"),
+            "exec" => Some("needs native processes, which are not offered"),
+            "template" => Some("needs templates, which are not offered"),
+            "contract" => Some("needs contracts, which are not offered"),
+            "workflow" | "temporal" => Some("needs workflows, which are not offered"),
+            "cloudstorage" | "config" => Some("needs cloud storage, which is not offered"),
+            "network" => Some("needs network overlays, which are not offered"),
+            "store" | "pg" => Some("needs a cluster, which is not offered"),
+            // `fs.*`, `env.*`, `ns.*`, `registry.entry`.
+            _ => None,
+        },
+    }
+}
+
+/// Whether `kind` is one of the documented ones.
+pub(crate) fn is_known(kind: &str) -> bool {
+    Definition::KINDS.contains(&kind) || CARRIED_KINDS.contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_kind_is_placed() {
+        let runs: Vec<_> = Definition::KINDS
+            .iter()
+            .chain(CARRIED_KINDS)
+            .filter(|kind| offered(kind).is_none())
+            .copied()
+            .collect();
+        assert_eq!(
+            runs,
+            [
+                "function.wat",
+                "function.wasm",
+                "fs.directory",
+                "fs.embed",
+                "env.storage.os",
+                "env.storage.memory",
+                "env.storage.static",
+                "env.storage.file",
+                "env.storage.router",
+                "env.variable",
+                "ns.definition",
+                "ns.dependency",
+                "ns.requirement",
+                "registry.entry",
+            ]
+        );
+        assert_eq!(offered("acme.widget"), None);
+        assert_eq!(offered("workflow.lua.bc"), Some("needs Lua bytecode, which is not offered"));
+    }
+}

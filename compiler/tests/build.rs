@@ -1,0 +1,223 @@
+//! Bundles as a whole: the cache, reproducibility, and what happens to a bundle that is in use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use compiler::build::{BuildOptions, Report, build};
+use compiler::cache::Cache;
+use compiler::diagnostic::Strictness;
+use compiler::precompile::Counts;
+use compiler::progress::{Progress, Show};
+use loader::{Loader, Val};
+use registry_schema::Target;
+use registry_schema::authored::wasm::Results;
+
+/// A registry of functions that return constants, and where its bundle goes.
+struct Project {
+    folder: tempfile::TempDir,
+}
+
+impl Project {
+    fn new(constants: &[i32]) -> Self {
+        let project = Self { folder: tempfile::tempdir().unwrap() };
+        project.write(constants);
+        project
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, constants: &[i32]) {
+        let mut text = String::from("version: \"1.0\"\nnamespace: t\nentries:\n");
+        for (index, constant) in constants.iter().enumerate() {
+            text.push_str(&format!(
+                "  - name: f{index}\n    kind: function.wat\n    method: f\n    wit: 'f: func() -> s32;'\n    \
+                 source: '(module (func (export \"f\") (result i32) i32.const {constant}))'\n"
+            ));
+        }
+        fs::create_dir_all(self.path("app")).unwrap();
+        fs::write(self.path("app/_index.yaml"), text).unwrap();
+    }
+
+    fn options(&self) -> BuildOptions {
+        BuildOptions {
+            out: self.path("dist"),
+            targets: vec![Target::host().expect("tests run on a supported machine")],
+            cache: Some(Cache::open(self.path("cache")).unwrap()),
+            strictness: Strictness::Lenient,
+            results: Results::Pair,
+        }
+    }
+
+    fn build_with(&self, options: &BuildOptions) -> Counts {
+        let report = build(&self.path("app"), options, &Progress::new(Show::Nothing));
+        written(report)
+    }
+
+    fn build(&self) -> Counts {
+        self.build_with(&self.options())
+    }
+
+    fn call(loader: &Loader, index: usize) -> Option<Val> {
+        loader.call_blocking(&format!("t:f{index}"), &[]).unwrap()
+    }
+}
+
+fn written(report: Report) -> Counts {
+    assert!(report.diagnostics.is_empty(), "{:?}", report.diagnostics);
+    report.written.expect("no error means written").counts
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
+    entries.map(Result::unwrap).filter(|entry| entry.file_type().is_file()).map(|e| e.into_path()).collect()
+}
+
+fn artifacts(project: &Project) -> Vec<PathBuf> {
+    files(&project.path("dist/artifacts"))
+}
+
+#[test]
+fn what_did_not_change_is_not_compiled_again() {
+    let project = Project::new(&[1, 2, 3]);
+    assert_eq!(project.build(), Counts { compiled: 3, cached: 0 });
+    assert_eq!(project.build(), Counts { compiled: 0, cached: 3 });
+    // The source of one entry.
+    project.write(&[1, 20, 3]);
+    assert_eq!(project.build(), Counts { compiled: 1, cached: 2 });
+    // The target.
+    let mut options = project.options();
+    options.targets.push("x86_64-unknown-linux-gnu:v1".parse().unwrap());
+    options.targets.sort();
+    options.targets.dedup();
+    if options.targets.len() == 2 {
+        assert_eq!(project.build_with(&options), Counts { compiled: 3, cached: 3 });
+    }
+    // Back to what was: nothing is new.
+    project.write(&[1, 2, 3]);
+    assert_eq!(project.build(), Counts { compiled: 0, cached: 3 });
+}
+
+#[test]
+fn a_damaged_cache_entry_is_noticed_and_made_again() {
+    let project = Project::new(&[1]);
+    project.build();
+    let good: Vec<(PathBuf, Vec<u8>)> =
+        artifacts(&project).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    for path in files(&project.path("cache")) {
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(project.build(), Counts { compiled: 1, cached: 0 });
+    for (path, bytes) in good {
+        assert_eq!(fs::read(path).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn entries_with_the_same_component_share_one_artifact() {
+    let project = Project::new(&[7, 7, 8]);
+    assert_eq!(project.build(), Counts { compiled: 2, cached: 0 });
+    assert_eq!(artifacts(&project).len(), 2);
+}
+
+#[test]
+fn a_lazy_loader_keeps_every_file_of_its_manifest() {
+    let project = Project::new(&[1, 2, 3]);
+    project.build();
+    let old = Loader::open(project.path("dist")).unwrap();
+    project.write(&[10, 20, 30]);
+    project.build();
+    // Both bundles' artifacts are there: the loader holds the lock.
+    assert_eq!(artifacts(&project).len(), 6);
+    for (index, constant) in [1, 2, 3].into_iter().enumerate() {
+        assert_eq!(Project::call(&old, index), Some(Val::S32(constant)));
+    }
+    let new = Loader::open(project.path("dist")).unwrap();
+    assert_eq!(Project::call(&new, 2), Some(Val::S32(30)));
+    drop((old, new));
+    // Nobody holds it: the next build removes what its manifest does not name.
+    project.build();
+    assert_eq!(artifacts(&project).len(), 3);
+}
+
+#[test]
+fn leftovers_of_a_killed_build_are_removed() {
+    let project = Project::new(&[1]);
+    project.build();
+    let folder = artifacts(&project)[0].parent().unwrap().to_path_buf();
+    let leftovers = [folder.join(".tmp-1-0"), project.path("dist/.tmp-1")];
+    leftovers.iter().for_each(|path| fs::write(path, "half").unwrap());
+    project.build();
+    assert!(leftovers.iter().all(|path| !path.exists()));
+}
+
+#[test]
+fn artifacts_are_read_only_and_a_failed_build_leaves_the_bundle_whole() {
+    use std::os::unix::fs::PermissionsExt;
+    let project = Project::new(&[1]);
+    project.build();
+    let mode = fs::metadata(&artifacts(&project)[0]).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o444);
+    let before: Vec<_> = files(&project.path("dist")).into_iter().map(|p| fs::read(p).unwrap()).collect();
+    fs::write(project.path("app/_index.yaml"), "namespace: t\nentries: [{name: x, kind: function.wat}]\n")
+        .unwrap();
+    let report = build(&project.path("app"), &project.options(), &Progress::new(Show::Nothing));
+    assert!(report.written.is_none());
+    let after: Vec<_> = files(&project.path("dist")).into_iter().map(|p| fs::read(p).unwrap()).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn thread_counts_and_caches_do_not_change_a_byte() {
+    let constants: Vec<i32> = (0..40).collect();
+    let bundles: Vec<Vec<(PathBuf, Vec<u8>)>> = [1, 2, 5]
+        .into_iter()
+        .map(|threads| {
+            let project = Project::new(&constants);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| project.build());
+            let dist = project.path("dist");
+            let relative = |path: PathBuf| path.strip_prefix(&dist).unwrap().to_path_buf();
+            files(&dist).into_iter().map(|path| (relative(path.clone()), fs::read(path).unwrap())).collect()
+        })
+        .collect();
+    assert_eq!(bundles[0], bundles[1]);
+    assert_eq!(bundles[0], bundles[2]);
+}
+
+#[test]
+fn a_component_with_async_exports_gets_the_async_profile() {
+    let project = Project::new(&[1]);
+    fs::write(
+        project.path("app/async.yaml"),
+        r#"
+namespace: a
+entries:
+  - name: f
+    kind: function.wat
+    method: f
+    source: |
+      (component
+        (core module $m
+          (func (export "f") (param i32) (result i32) unreachable)
+          (func (export "cb") (param i32 i32 i32) (result i32) unreachable))
+        (core instance $i (instantiate $m))
+        (func (export "f") async (param "x" u32) (result u32)
+          (canon lift (core func $i "f") async (callback (func $i "cb")))))
+"#,
+    )
+    .unwrap();
+    let report = build(&project.path("app"), &project.options(), &Progress::new(Show::Nothing));
+    assert!(report.written.is_some(), "{:?}", report.diagnostics);
+    let bundle = loader::Bundle::open(project.path("dist")).unwrap();
+    let profiles: Vec<String> =
+        bundle.manifest().artifacts().map(|artifact| artifact.unwrap().profile.to_string()).collect();
+    let mut sorted = profiles.clone();
+    sorted.sort();
+    assert_eq!(sorted, ["async", "sync"]);
+    assert_eq!(bundle.manifest().head().engines.len(), 2);
+}
