@@ -52,15 +52,12 @@ impl Cache {
     pub fn get(&self, key: Digest) -> Option<Vec<u8>> {
         let path = self.path(key);
         let mut bytes = fs::read(&path).ok()?;
-        let whole = bytes.get(..64).and_then(|head| std::str::from_utf8(head).ok()).and_then(|head| {
+        // A damaged one is made again and replaced by the caller.
+        bytes.get(..64).and_then(|head| std::str::from_utf8(head).ok()).and_then(|head| {
             let digest: Digest = head.parse().ok()?;
             let content = bytes.get(65..)?;
             (bytes.get(64) == Some(&b'\n') && Digest::of(content) == digest).then_some(())
-        });
-        if whole.is_none() {
-            // Damaged: made again and replaced by the caller.
-            return None;
-        }
+        })?;
         // Marks it as used; failing to is only a worse guess at what to remove.
         if let Ok(file) = fs::File::open(&path) {
             let _ = file.set_modified(SystemTime::now());

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use registry_schema::authored::wasm::{ImportsMissing, Wasm};
-use registry_schema::grants::{Group, Token};
+use registry_schema::grants::{Group, RUNTIME_VERSION, Token, release};
 use registry_schema::manifest::{Component, ExportPath, ImportRecord};
 
 use crate::diagnostic::Code;
@@ -17,8 +17,6 @@ use crate::suggest::nearest;
 
 /// The last WASI 0.2 release that the host has.
 const PREVIEW2_PATCH_MAX: u64 = 12;
-/// The version of the runtime's own interfaces.
-const RUNTIME_VERSION: &str = "0.1.0";
 /// The interface of the `socket` token, which core modules import.
 const SOCKET_INTERFACE: &str = "wippy:runtime/socket";
 
@@ -92,23 +90,31 @@ pub(crate) fn compare(
 ) -> Compared {
     let mut compared = Compared::default();
     let serves_http = is_http_handler(export);
-    let (mut imported, mut lacking) = (BTreeSet::new(), BTreeSet::new());
+    let (mut imported, mut lacking, mut ungranted) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for import in &component.imports {
         match offered(import) {
             Ok(group) => {
                 let free = group == Group::Io || (serves_http && is_http_types(import));
                 if !free && !granted.has(&group) {
-                    compared.denied.push(import.name.clone());
+                    ungranted.push(import.name.clone());
                     lacking.insert(group.token().to_owned());
                 }
                 imported.insert(group);
             }
-            Err(fault) => compared.faults.push(fault),
+            Err(fault) => {
+                compared.denied.push(import.name.clone());
+                compared.faults.push(match wasm.imports_missing {
+                    ImportsMissing::Stub => fault,
+                    ImportsMissing::Error => fault.as_error(),
+                });
+            }
         }
     }
     compared.faults.extend(later_versions(component));
-    if !compared.denied.is_empty() {
-        compared.faults.push(not_granted(&compared.denied, &lacking, component, wasm));
+    if !ungranted.is_empty() {
+        compared.faults.push(not_granted(&ungranted, &lacking, component, wasm));
+        compared.denied.extend(ungranted);
+        compared.denied.sort();
     }
     for (index, text, groups) in &granted.tokens {
         let used = groups.iter().any(|group| *group == Group::Io || imported.contains(group));
@@ -145,7 +151,7 @@ fn not_granted(denied: &[String], lacking: &BTreeSet<String>, component: &Compon
 fn offered(import: &ImportRecord) -> Result<Group, Fault> {
     let name = import.name.as_str();
     let fault = |help: String| {
-        Fault::new(Code::ImportUnknown, "", format!("`{name}` is imported, and nobody offers it")).help(help)
+        Fault::new(Code::ImportUnknown, "", format!("`{name}` is imported, and nobody offers it: calls to it fail")).help(help)
     };
     let Some(group) = Group::of_interface(name) else {
         return Err(fault(if name.contains('/') {
@@ -155,24 +161,10 @@ fn offered(import: &ImportRecord) -> Result<Group, Fault> {
             "functions are imported from interfaces, such as `acme:kv/store`".to_owned()
         }));
     };
-    let version = name.split_once('@').map(|(_, version)| version);
     match &group {
-        Group::Embedder(_) => Ok(group),
-        Group::Funcs if version == Some(RUNTIME_VERSION) => Ok(group),
+        _ if group.has_version(name) => Ok(group),
         Group::Funcs => Err(fault(format!("the host has version {RUNTIME_VERSION}"))),
-        _ => match version.and_then(release) {
-            Some((0, 2 | 3, _)) => Ok(group),
-            _ => Err(fault(format!("the host has versions 0.2.0 to 0.2.{PREVIEW2_PATCH_MAX} and 0.3"))),
-        },
-    }
-}
-
-/// The three numbers of a version that is no pre-release.
-fn release(version: &str) -> Option<(u64, u64, u64)> {
-    let mut numbers = version.split('.').map(|number| number.parse().ok());
-    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
-        (Some(major), Some(minor), Some(patch), None) => Some((major?, minor?, patch?)),
-        _ => None,
+        _ => Err(fault(format!("the host has versions 0.2.0 to 0.2.{PREVIEW2_PATCH_MAX} and 0.3"))),
     }
 }
 
@@ -188,7 +180,7 @@ fn later_versions(component: &Component) -> Option<Fault> {
     }
     let message = format!("imported in a later version than the host has: {}", listed(&later));
     Some(Fault::new(Code::ImportVersion, "", message).help(format!(
-        "the host has 0.2.{PREVIEW2_PATCH_MAX}; calls to functions that it lacks end with `UNAVAILABLE`"
+        "the host has 0.2.{PREVIEW2_PATCH_MAX}; a component that needs more than that version can't be linked"
     )))
 }
 

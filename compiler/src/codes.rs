@@ -237,15 +237,15 @@ codes! {
     E0504 HostTypesMismatch Error "an import has other types than the host"
         "The component imports a granted interface with types that differ from the host's, so it could \
          never be linked. Rebuild it against the interface as published."
-    E0505 ImportUnknown Error "an import is offered by nobody"
+    E0505 ImportUnknown Warning "an import is offered by nobody"
         "The component imports an interface that neither the host nor an embedder can offer under this \
-         name."
+         name. It is linked to stubs that end the call with `PERMISSION_DENIED`."
     E0506 EntryUnavailable Warning "an entry can't run here"
         "The entry needs what this loader does not offer. It is carried, and calls to it fail with \
          `UNAVAILABLE` and the reason."
     E0507 ImportVersion Warning "an import is of a later version than the host's"
         "The component was built against a later WASI 0.2 release than the host has. It is linked with what \
-         both have; calls to functions that the host lacks end with `UNAVAILABLE`."
+         both have, and refused if it needs a function that only the later one has."
 
     E0601 ArtifactTooBig Error "a component is too big for the pool"
         "Instances come from memory that is reserved at boot, with an upper bound for each. The component \

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use loader::{Fault, Loader};
+use loader::{ErrorKind, Fault, Loader};
 use registry_schema::manifest::Body;
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -36,7 +36,9 @@ pub(crate) fn run(out: &Path, body: &Body, registry: &Registry) -> Vec<Diagnosti
     for fault in verified.faults {
         diagnostics.push(match fault {
             Fault::File { path, problem } => failed(format!("`{path}`: {problem}")),
-            Fault::Entry { id, problem } => {
+            // The deployment's settings are not those of the build.
+            Fault::Entry { kind: ErrorKind::Unavailable, .. } => continue,
+            Fault::Entry { id, problem, .. } => {
                 let diagnostic = Diagnostic::new(Code::HostTypesMismatch, problem).entry(&id);
                 match registry.entries.get(&id) {
                     Some(entry) => diagnostic.at(entry.place()),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use registry_schema::authored::Definition;
 use registry_schema::authored::scalar::{FromScalar, ScalarValue, Templated};
-use registry_schema::manifest_file::{Manifest, ManifestError};
+use registry_schema::manifest_file::Manifest;
 use registry_schema::{EntryId, EntryRef, ErrorKind, Namespace};
 
 use crate::error::Error;
@@ -51,7 +51,7 @@ impl<'a> Environment<'a> {
     }
 
     fn definition(&self, id: &EntryId) -> Result<Option<Definition>, Error> {
-        let Some(entry) = self.manifest.entry(id).map_err(malformed)? else { return Ok(None) };
+        let Some(entry) = self.manifest.entry(id)? else { return Ok(None) };
         let read = Definition::from_json(&entry.kind, &entry.data);
         read.map(Some).map_err(|error| invalid(format!("`{id}` can't be read: {error}")))
     }
@@ -159,7 +159,7 @@ impl<'a> Environment<'a> {
     /// The variable that `name` means in `own`: by public name, id, or name in the namespace.
     fn named(&self, own: &Namespace, name: &str, depth: usize) -> Result<Option<String>, Error> {
         for entry in self.manifest.entries() {
-            let entry = entry.map_err(malformed)?;
+            let entry = entry?;
             let public = entry.data.get("variable").and_then(serde_json::Value::as_str);
             if entry.kind == "env.variable" && public == Some(name) {
                 return self.variable_at(&entry.id, depth);
@@ -167,7 +167,7 @@ impl<'a> Environment<'a> {
         }
         let reference: EntryRef = name.parse().map_err(|error| invalid(format!("placeholder: {error}")))?;
         let id = reference.resolve(own);
-        match self.manifest.entry(&id).map_err(malformed)? {
+        match self.manifest.entry(&id)? {
             Some(_) => self.variable_at(&id, depth),
             None => Ok(None),
         }
@@ -225,10 +225,6 @@ fn unquote(value: &str) -> Cow<'_, str> {
 
 fn unreadable(id: &EntryId, path: &std::path::Path, error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("`{id}` can't read `{}`: {error}", path.display()))
-}
-
-fn malformed(error: ManifestError) -> Error {
-    Error::new(ErrorKind::Internal, format!("the manifest is malformed: {error}"))
 }
 
 fn invalid(message: String) -> Error {

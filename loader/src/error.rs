@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use registry_schema::ErrorKind;
+use registry_schema::manifest_file::ManifestError;
 
 /// Why a call failed.
 ///
@@ -66,6 +67,13 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<ManifestError> for Error {
+    /// A record that can't be read although the digest was right: a fault of what wrote it.
+    fn from(error: ManifestError) -> Self {
+        Self::new(ErrorKind::Internal, format!("the manifest can't be read: {error}"))
+    }
+}
 
 /// Why a bundle can't be opened.
 #[derive(Debug)]

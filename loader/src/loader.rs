@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use registry_schema::manifest::{Entry, WasmEntry};
-use registry_schema::manifest_file::ManifestError;
 use registry_schema::wit::Signature;
 use registry_schema::{Digest, EntryId, ErrorKind, Profile};
 use wasmtime::component::{Component, LinkerInstance, Type, Val};
@@ -142,7 +141,7 @@ impl Loader {
     /// `INTERNAL` when a record of the manifest is malformed.
     pub fn entries(&self) -> Result<Vec<EntryInfo>, Error> {
         let entries = self.inner.bundle.manifest().entries().map(|entry| {
-            let entry = entry.map_err(malformed)?;
+            let entry = entry?;
             Ok(EntryInfo {
                 unavailable: self.inner.unavailable(&entry),
                 id: entry.id,
@@ -226,10 +225,6 @@ impl Function {
     }
 }
 
-fn malformed(error: ManifestError) -> Error {
-    Error::new(ErrorKind::Internal, format!("the manifest is {error}"))
-}
-
 impl Inner {
     /// Why calls to `entry` fail, if they do.
     pub(crate) fn unavailable(&self, entry: &Entry) -> Option<String> {
@@ -262,7 +257,7 @@ impl Inner {
         let parsed: EntryId = id
             .parse()
             .map_err(|error| Error::new(ErrorKind::Invalid, format!("invalid function target: {error}")))?;
-        let Some(mut entry) = self.bundle.manifest().entry(&parsed).map_err(malformed)? else {
+        let Some(mut entry) = self.bundle.manifest().entry(&parsed)? else {
             return Err(Error::new(ErrorKind::NotFound, format!("no entry `{id}` in this bundle")));
         };
         if let Some(reason) = self.unavailable(&entry) {

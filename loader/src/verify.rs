@@ -19,6 +19,9 @@ pub enum Fault {
     Entry {
         /// The entry.
         id: EntryId,
+        /// How calls to it fail: `UNAVAILABLE` where only its settings are at fault, such as a variable
+        /// that is not set on this machine.
+        kind: ErrorKind,
         /// What is wrong with it.
         problem: String,
     },
@@ -45,9 +48,7 @@ impl Loader {
     /// `INTERNAL` when the manifest itself is malformed.
     pub fn verify(&self) -> Result<Verified, Error> {
         let manifest = self.bundle().manifest();
-        let damaged = self.bundle().damaged_files();
-        let damaged = damaged.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-        let damaged = damaged.into_iter();
+        let damaged = self.bundle().damaged_files()?.into_iter();
         let mut verified = Verified {
             files: manifest.artifact_count() + manifest.head().files.len(),
             faults: damaged.map(|(path, error)| Fault::File { path, problem: error.to_string() }).collect(),
@@ -59,9 +60,11 @@ impl Loader {
             } else if entry.signature.is_some() {
                 match self.function(&entry.id.to_string()) {
                     Ok(_) => verified.entries += 1,
-                    Err(error) => verified
-                        .faults
-                        .push(Fault::Entry { id: entry.id, problem: error.message().to_owned() }),
+                    Err(error) => verified.faults.push(Fault::Entry {
+                        id: entry.id,
+                        kind: error.kind(),
+                        problem: error.message().to_owned(),
+                    }),
                 }
             }
         }

@@ -111,6 +111,18 @@ const KNOWN: [Known; 8] = [
 /// What a preview-1 module has: these tokens stand for several groups.
 const PREVIEW1_TOKENS: [&str; 4] = ["wasi1", "preview1", "wasi-preview1", "wasi_snapshot_preview1"];
 
+/// The version of the package `wippy:runtime`.
+pub const RUNTIME_VERSION: &str = "0.1.0";
+
+/// The three numbers of a version that is no pre-release.
+pub fn release(version: &str) -> Option<(u64, u64, u64)> {
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+        (Some(major), Some(minor), Some(patch), None) => Some((major?, minor?, patch?)),
+        _ => None,
+    }
+}
+
 impl Group {
     /// The token that people write in `imports`.
     pub fn token(&self) -> &str {
@@ -136,6 +148,17 @@ impl Group {
         }
         let (namespace, _) = package.split_once(':')?;
         (!matches!(namespace, "wasi" | "wippy")).then(|| Self::Embedder(bare.to_owned()))
+    }
+
+    /// Whether the host has the version that `interface` names: any release of WASI 0.2 or 0.3, the one of
+    /// `wippy:runtime`; for interfaces of the embedding program the linker decides.
+    pub fn has_version(&self, interface: &str) -> bool {
+        let version = interface.split_once('@').map(|(_, version)| version);
+        match self {
+            Self::Embedder(_) => true,
+            Self::Funcs => version == Some(RUNTIME_VERSION),
+            _ => matches!(version.and_then(release), Some((0, 2 | 3, _))),
+        }
     }
 
     /// All groups of the table, in its order.
@@ -207,7 +230,7 @@ impl FromStr for Token {
             return Ok(Self { groups: vec![Group::Clocks, Group::Cli, Group::Filesystem, Group::Random] });
         }
         let group = match bare {
-            "socket" => Some(Group::Socket),
+            "socket" | "wippy:runtime/socket" => Some(Group::Socket),
             "wasi:poll" => Some(Group::Io),
             _ => KNOWN
                 .iter()
@@ -241,6 +264,22 @@ mod tests {
         assert_eq!(groups("acme:kv/store@1.0.0"), [Group::Embedder("acme:kv/store".into())]);
         for unknown in ["wasi:clock", "wasi:cli/nothing", "", "wippy:runtime/process", "kv"] {
             assert_eq!(unknown.parse::<Token>(), Err(UnknownToken(unknown.into())));
+        }
+    }
+
+    #[test]
+    fn versions_of_the_host() {
+        for (interface, has) in [
+            ("wasi:clocks/wall-clock@0.2.0", true),
+            ("wasi:clocks/wall-clock@0.3.0", true),
+            ("wasi:clocks/wall-clock@0.2.0-rc-2023-11-10", false),
+            ("wasi:clocks/wall-clock@1.0.0", false),
+            ("wasi:clocks/wall-clock", false),
+            ("wippy:runtime/funcs@0.1.0", true),
+            ("wippy:runtime/funcs@0.2.0", false),
+            ("acme:kv/store@7.0.0", true),
+        ] {
+            assert_eq!(Group::of_interface(interface).unwrap().has_version(interface), has, "{interface}");
         }
     }
 

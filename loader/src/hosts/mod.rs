@@ -73,24 +73,22 @@ impl Hosts {
     ) -> wasmtime::Result<InstancePre<HostState>> {
         let engine = component.engine();
         let ty = component.component_type();
+        let granted = |group: &Group| match group {
+            // It acts only on handles that other groups gave. Without its host it is stubbed as well.
+            Group::Io => cfg!(feature = "wasi"),
+            group => wasm.grants.contains(group),
+        };
         let mut groups = BTreeSet::new();
         let mut denied = Vec::new();
+        let mut resources = Vec::new();
         for (name, item) in ty.imports(engine) {
+            let own = stub::own_resources(engine, &item.ty, &mut resources);
             match Group::of_interface(name) {
-                Some(group) if group == Group::Io || wasm.grants.contains(&group) => {
+                Some(group) if granted(&group) => {
                     groups.insert(group);
                 }
-                group => denied.push((name, item.ty, group)),
+                group => denied.push((name, item.ty, own, group)),
             }
-        }
-        if cfg!(not(feature = "wasi")) {
-            // Without its host even the group that is always linked is stubbed.
-            groups.remove(&Group::Io);
-            denied.extend(
-                ty.imports(engine)
-                    .filter(|(name, _)| Group::of_interface(name) == Some(Group::Io))
-                    .map(|(name, item)| (name, item.ty, Some(Group::Io))),
-            );
         }
         let base = self.base(engine, wasm.profile, groups)?;
         if denied.is_empty() {
@@ -98,10 +96,11 @@ impl Hosts {
         }
         let mut linker = (*base).clone();
         let id = Arc::new(id.clone());
-        for (name, item, group) in denied {
+        for (name, item, own, group) in denied {
             match item {
                 ComponentItem::ComponentInstance(instance) => {
-                    stub::interface(&mut linker, engine, &id, name, &instance, group.as_ref())?;
+                    let mut stubs = linker.instance(name)?;
+                    stub::interface(&mut stubs, engine, &id, name, &instance, &own, group.as_ref())?;
                 }
                 ComponentItem::ComponentFunc(_) => stub::function(&mut linker.root(), &id, name, name, None)?,
                 _ => {}
@@ -125,14 +124,15 @@ impl Hosts {
         }
         let mut linker = Linker::new(engine);
         for group in &key.1 {
-            self.define(&mut linker, group)?;
+            self.define(&mut linker, profile, group)?;
         }
         let linker = Arc::new(linker);
         linkers.insert(key, Arc::clone(&linker));
         Ok(linker)
     }
 
-    fn define(&self, linker: &mut Linker<HostState>, group: &Group) -> wasmtime::Result<()> {
+    #[cfg_attr(not(feature = "wasi"), expect(unused_variables, reason = "only WASI differs by profile"))]
+    fn define(&self, linker: &mut Linker<HostState>, profile: Profile, group: &Group) -> wasmtime::Result<()> {
         match group {
             Group::Embedder(interface) => {
                 for own in self.embedder.iter().filter(|own| bare(&own.name) == interface) {
@@ -142,7 +142,13 @@ impl Hosts {
             }
             Group::Funcs | Group::Socket => Ok(()),
             #[cfg(feature = "wasi")]
-            group => wasi::define(linker, group),
+            group => {
+                #[cfg(feature = "p3")]
+                if profile == Profile::Async {
+                    wasi::define_preview3(linker, group)?;
+                }
+                wasi::define(linker, group)
+            }
             #[cfg(not(feature = "wasi"))]
             _ => Ok(()),
         }

@@ -11,7 +11,7 @@ use registry_schema::EntryId;
 use registry_schema::grants::Group;
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
-use wasmtime::component::{Linker, LinkerInstance, ResourceType, Val};
+use wasmtime::component::{LinkerInstance, ResourceType, Val};
 
 use crate::host_state::HostState;
 
@@ -40,25 +40,43 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
-/// Stubs every function of an imported interface.
+/// Names of the resources that an import brings itself, in contrast to those of `known`, earlier imports',
+/// that it only refers to. They are added to `known`.
+pub(super) fn own_resources(
+    engine: &Engine,
+    import: &ComponentItem,
+    known: &mut Vec<ResourceType>,
+) -> Vec<String> {
+    let ComponentItem::ComponentInstance(instance) = import else { return Vec::new() };
+    let mut own = Vec::new();
+    for (name, item) in instance.exports(engine) {
+        if let ComponentItem::Resource(resource) = item.ty
+            && !known.contains(&resource)
+        {
+            known.push(resource);
+            own.push(name.to_owned());
+        }
+    }
+    own
+}
+
+/// Stubs every function of an imported interface, and those resources that are its `own`; others are the
+/// type that they are where they come from.
 pub(super) fn interface(
-    linker: &mut Linker<HostState>,
+    stubs: &mut LinkerInstance<'_, HostState>,
     engine: &Engine,
     entry: &Arc<EntryId>,
     name: &str,
     ty: &ComponentInstance,
+    own: &[String],
     group: Option<&Group>,
 ) -> wasmtime::Result<()> {
-    let mut instance = linker.instance(name)?;
+    for resource in own {
+        stubs.resource(resource, ResourceType::host::<Nothing>(), |_, _| Ok(()))?;
+    }
     for (export, item) in ty.exports(engine) {
-        match item.ty {
-            ComponentItem::ComponentFunc(_) => {
-                function(&mut instance, entry, name, export, group)?;
-            }
-            ComponentItem::Resource(_) => {
-                instance.resource(export, ResourceType::host::<Nothing>(), |_, _| Ok(()))?;
-            }
-            _ => {}
+        if let ComponentItem::ComponentFunc(_) = item.ty {
+            function(stubs, entry, name, export, group)?;
         }
     }
     Ok(())

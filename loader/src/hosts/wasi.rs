@@ -1,4 +1,4 @@
-//! WASI 0.2 hosts, linked group by group, and what each call gives its guest.
+//! WASI hosts, linked group by group, and what each call gives its guest.
 //!
 //! The host functions are `wasmtime-wasi`'s. A function's stdout and stderr go to the log line by line,
 //! its stdin is empty; arguments and working directory come from the entry.
@@ -136,7 +136,21 @@ impl HasData for Table {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-/// Adds the host functions of `group`.
+/// Adds the WASI 0.3 form of `group`, for the asynchronous profile.
+#[cfg(feature = "p3")]
+pub(super) fn define_preview3(linker: &mut Linker<HostState>, group: &Group) -> wasmtime::Result<()> {
+    use wasmtime_wasi::p3;
+    match group {
+        Group::Clocks => p3::clocks::add_to_linker(linker),
+        Group::Cli => p3::cli::add_to_linker(linker),
+        Group::Filesystem => p3::filesystem::add_to_linker(linker),
+        Group::Random => p3::random::add_to_linker(linker),
+        Group::Sockets => p3::sockets::add_to_linker(linker),
+        Group::Io | Group::Http | Group::Funcs | Group::Socket | Group::Embedder(_) => Ok(()),
+    }
+}
+
+/// Adds the WASI 0.2 form of `group`.
 pub(super) fn define(linker: &mut Linker<HostState>, group: &Group) -> wasmtime::Result<()> {
     type S = HostState;
     let l = linker;

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{ScalarValue, Templated};
+use super::scalar::Templated;
 use crate::ids::EntryRef;
 
 /// Any of the three kinds.
@@ -160,9 +160,6 @@ pub struct Limits {
     /// Memory that an idle instance may keep, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_retained_memory_bytes: Option<Templated<u64>>,
-    /// Calls between two looks at the memory that an idle instance keeps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retained_memory_check_interval: Option<Templated<ScalarValue>>,
     /// Sockets open at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_open_sockets: Option<Templated<u32>>,
