@@ -190,7 +190,7 @@ fn thread_counts_and_caches_do_not_change_a_byte() {
 }
 
 #[test]
-fn a_component_with_async_exports_gets_the_async_profile() {
+fn a_component_with_async_exports_runs_in_the_async_profile() {
     let project = Project::new(&[1]);
     fs::write(
         project.path("app/async.yaml"),
@@ -203,9 +203,14 @@ entries:
     source: |
       (component
         (core module $m
-          (func (export "f") (param i32) (result i32) unreachable)
+          (import "" "return" (func $return (param i32)))
+          (func (export "f") (param i32) (result i32)
+            (call $return (i32.add (local.get 0) (i32.const 1)))
+            (i32.const 0))
           (func (export "cb") (param i32 i32 i32) (result i32) unreachable))
-        (core instance $i (instantiate $m))
+        (core func $return (canon task.return (result u32)))
+        (core instance $i (instantiate $m
+          (with "" (instance (export "return" (func $return))))))
         (func (export "f") async (param "x" u32) (result u32)
           (canon lift (core func $i "f") async (callback (func $i "cb")))))
 "#,
@@ -220,4 +225,7 @@ entries:
     sorted.sort();
     assert_eq!(sorted, ["async", "sync"]);
     assert_eq!(bundle.manifest().head().engines.len(), 2);
+    let loader = Loader::open(project.path("dist")).unwrap();
+    assert_eq!(loader.call_blocking("a:f", &[Val::U32(41)]).unwrap(), Some(Val::U32(42)));
+    assert_eq!(Project::call(&loader, 0), Some(Val::S32(1)));
 }
