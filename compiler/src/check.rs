@@ -151,7 +151,12 @@ fn not_granted(denied: &[String], lacking: &BTreeSet<String>, component: &Compon
 fn offered(import: &ImportRecord) -> Result<Group, Fault> {
     let name = import.name.as_str();
     let fault = |help: String| {
-        Fault::new(Code::ImportUnknown, "", format!("`{name}` is imported, and nobody offers it: calls to it fail")).help(help)
+        Fault::new(
+            Code::ImportUnknown,
+            "",
+            format!("`{name}` is imported, and nobody offers it: calls to it fail"),
+        )
+        .help(help)
     };
     let Some(group) = Group::of_interface(name) else {
         return Err(fault(if name.contains('/') {

@@ -28,18 +28,6 @@ impl Drop for Task {
     }
 }
 
-/// Marks the end of a call by its time limit.
-#[derive(Debug)]
-pub(crate) struct TimeLimit;
-
-impl std::fmt::Display for TimeLimit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("time limit reached")
-    }
-}
-
-impl std::error::Error for TimeLimit {}
-
 /// Calls `callable` with `args` on the current tokio runtime.
 pub(crate) async fn call(
     inner: Arc<Inner>,
@@ -123,7 +111,7 @@ fn new_store(
 #[expect(clippy::needless_pass_by_value, reason = "the callback's type")]
 fn at_tick(store: StoreContextMut<'_, HostState>) -> wasmtime::Result<UpdateDeadline> {
     if store.data().deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-        return Err(wasmtime::Error::from(TimeLimit));
+        return Err(wasmtime::Error::from(failure::TimeLimit));
     }
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }

@@ -4,11 +4,22 @@ use registry_schema::ErrorKind;
 use wasmtime::component::Val;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
-use crate::call::TimeLimit;
 use crate::error::Error;
 use crate::function::Callable;
 use crate::host_state::HostState;
 use crate::hosts::Denied;
+
+/// Marks the end of a call by its time limit.
+#[derive(Debug)]
+pub(crate) struct TimeLimit;
+
+impl std::fmt::Display for TimeLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("time limit reached")
+    }
+}
+
+impl std::error::Error for TimeLimit {}
 
 /// When a guest failed.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -53,6 +53,26 @@ impl Limiter {
     }
 }
 
+/// Counts a growth from `current` to `desired` towards `used`; whether it is allowed. What the guest's own
+/// maximum refuses is none of our limits' business.
+fn grow(
+    used: &mut u64,
+    limit: (&'static str, u64),
+    refused: &mut Option<&'static str>,
+    (current, desired, maximum): (usize, usize, Option<usize>),
+) -> bool {
+    if maximum.is_some_and(|maximum| desired > maximum) {
+        return false;
+    }
+    let total = used.saturating_add(desired.saturating_sub(current) as u64);
+    if total > limit.1 {
+        *refused = Some(limit.0);
+        return false;
+    }
+    *used = total;
+    true
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
@@ -60,16 +80,8 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        let total = self.memory_bytes.saturating_add(desired.saturating_sub(current) as u64);
-        if total > self.memory_bytes_max {
-            self.refused = Some("max_memory_bytes");
-            return Ok(false);
-        }
-        self.memory_bytes = total;
-        Ok(true)
+        let limit = ("max_memory_bytes", self.memory_bytes_max);
+        Ok(grow(&mut self.memory_bytes, limit, &mut self.refused, (current, desired, maximum)))
     }
 
     fn table_growing(
@@ -78,16 +90,8 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        let total = self.table_elements.saturating_add(desired.saturating_sub(current) as u64);
-        if total > self.table_elements_max {
-            self.refused = Some("max_table_elements");
-            return Ok(false);
-        }
-        self.table_elements = total;
-        Ok(true)
+        let limit = ("max_table_elements", self.table_elements_max);
+        Ok(grow(&mut self.table_elements, limit, &mut self.refused, (current, desired, maximum)))
     }
 
     fn instances(&self) -> usize {

@@ -132,7 +132,12 @@ impl Hosts {
     }
 
     #[cfg_attr(not(feature = "wasi"), expect(unused_variables, reason = "only WASI differs by profile"))]
-    fn define(&self, linker: &mut Linker<HostState>, profile: Profile, group: &Group) -> wasmtime::Result<()> {
+    fn define(
+        &self,
+        linker: &mut Linker<HostState>,
+        profile: Profile,
+        group: &Group,
+    ) -> wasmtime::Result<()> {
         match group {
             Group::Embedder(interface) => {
                 for own in self.embedder.iter().filter(|own| bare(&own.name) == interface) {

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::duration::Duration;
 use super::lifecycle::Lifecycle;
-use super::scalar::{Duration, ScalarText, Templated, closed_set};
+use super::scalar::{ScalarText, Templated, closed_set};
 use crate::ids::EntryRef;
 
 /// A listener (`en/http/server.md`, "Configuration").

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{Duration, Templated};
+use super::duration::Duration;
+use super::scalar::Templated;
 use crate::ids::EntryRef;
 
 /// How the supervisor starts, restarts and stops an entry (`en/guides/supervision.md`, "Lifecycle

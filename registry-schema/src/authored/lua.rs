@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::duration::Duration;
 use super::lifecycle::Lifecycle;
-use super::scalar::{Duration, FromScalar, Scalar, ScalarError, Templated, closed_set};
+use super::scalar::{FromScalar, Scalar, ScalarError, Templated, closed_set};
 use crate::ids::EntryRef;
 
 /// A stateless function, every call on its own (`en/lua/entries.md`, "function.lua").

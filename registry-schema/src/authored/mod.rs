@@ -3,6 +3,7 @@
 //! One module per family of kinds, one type per kind. [`Definition`] is the sum of the kinds that this
 //! project knows; every other kind is carried as data.
 
+pub mod duration;
 pub mod env;
 pub mod fs;
 pub mod http;

@@ -11,7 +11,8 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::scalar::{Duration, FromScalar, ScalarValue, Templated, TemplatedVisitor, closed_set};
+use super::duration::Duration;
+use super::scalar::{FromScalar, ScalarValue, Templated, TemplatedVisitor, closed_set};
 use crate::ids::EntryRef;
 
 /// A declarative policy (`en/system/security.md`, "Declarative Policy").

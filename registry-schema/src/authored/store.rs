@@ -4,8 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::duration::Duration;
 use super::lifecycle::Lifecycle;
-use super::scalar::{Duration, Templated};
+use super::scalar::Templated;
 
 /// A key-value store that lives as long as the loader (`en/system/store.md`, "Memory Store").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
