@@ -1,7 +1,7 @@
 //! `.wippy.yaml`: what it changes in the registry, and what of it the loader reads.
 //!
 //! `vars` are put in place of `${name}` here; `${env:NAME}` and `${NAME|default}` are resolved at boot
-//! and travel as written. Only the sections in [`SECTIONS`] travel: others may hold secrets. Profiles
+//! and travel as written. Only the sections in `SECTIONS` travel: others may hold secrets. Profiles
 //! are not selected.
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What is wrong with a source, said without a place: the same bytes may stand behind many entries.
 //!
-//! [`crate::componentize`], [`crate::component`] and [`crate::check`] are pure functions of what they
+//! [`crate::componentize`], [`crate::component`] and [`mod@crate::check`] are pure functions of what they
 //! are given, so that their results are shared between entries and kept between builds. A fault names
 //! the field that it is about and the position inside that field's text; [`Fault::report`] turns it
 //! into a diagnostic of one entry.

@@ -7,10 +7,12 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use registry_schema::authored::Definition;
+use registry_schema::authored::env::{EnvStorageFile, EnvStorageRouter, EnvStorageStatic, EnvVariable};
 use registry_schema::authored::scalar::{FromScalar, ScalarValue, Templated};
+use registry_schema::manifest::Entry;
 use registry_schema::manifest_file::Manifest;
 use registry_schema::{EntryId, EntryRef, ErrorKind, Namespace};
+use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 
@@ -31,6 +33,7 @@ impl<'a> Environment<'a> {
         Self { manifest, root }
     }
 
+    #[cfg(any(feature = "wasi", test))]
     /// The value of the `env.variable` entry `id`; `None` when nothing sets it and it has no default.
     pub(crate) fn variable(&self, id: &EntryId) -> Result<Option<String>, Error> {
         self.variable_at(id, 0)
@@ -50,17 +53,14 @@ impl<'a> Environment<'a> {
         T::from_text(&text).map_err(|error| invalid(format!("`{field}`: {error}")))
     }
 
-    fn definition(&self, id: &EntryId) -> Result<Option<Definition>, Error> {
-        let Some(entry) = self.manifest.entry(id)? else { return Ok(None) };
-        let read = Definition::from_json(&entry.kind, &entry.data);
-        read.map(Some).map_err(|error| invalid(format!("`{id}` can't be read: {error}")))
-    }
-
     fn variable_at(&self, id: &EntryId, depth: usize) -> Result<Option<String>, Error> {
         check_depth(id, depth)?;
-        let Some(Definition::EnvVariable(variable)) = self.definition(id)? else {
-            return Err(Error::new(ErrorKind::NotFound, format!("no `env.variable` entry `{id}`")));
-        };
+        let missing = || Error::new(ErrorKind::NotFound, format!("no `env.variable` entry `{id}`"));
+        let entry = self.manifest.entry(id)?.ok_or_else(missing)?;
+        if entry.kind != "env.variable" {
+            return Err(missing());
+        }
+        let variable: EnvVariable = read(&entry)?;
         let own = id.namespace();
         let name = match &variable.variable {
             Some(name) => self.text(own, name, depth)?,
@@ -80,28 +80,31 @@ impl<'a> Environment<'a> {
     fn stored(&self, id: &EntryId, name: &str, depth: usize) -> Result<Option<String>, Error> {
         check_depth(id, depth)?;
         let own = id.namespace();
-        match self.definition(id)? {
-            Some(Definition::EnvStorageOs(_)) => Ok(std::env::var(name).ok()),
+        let missing = || Error::new(ErrorKind::NotFound, format!("no `env.storage.*` entry `{id}`"));
+        let entry = self.manifest.entry(id)?.ok_or_else(missing)?;
+        match entry.kind.as_str() {
+            "env.storage.os" => Ok(std::env::var(name).ok()),
             // Nothing writes to it before Lua does.
-            Some(Definition::EnvStorageMemory(_)) => Ok(None),
-            Some(Definition::EnvStorageStatic(storage)) => match storage.values.get(name) {
+            "env.storage.memory" => Ok(None),
+            "env.storage.static" => match read::<EnvStorageStatic>(&entry)?.values.get(name) {
                 None => Ok(None),
                 Some(Templated::Value(value)) => Ok(Some(value.0.clone())),
                 Some(Templated::Template(text)) => self.interpolate(own, text, depth + 1).map(Some),
             },
-            Some(Definition::EnvStorageFile(storage)) => {
+            "env.storage.file" => {
+                let storage: EnvStorageFile = read(&entry)?;
                 let path = self.root.join(self.text(own, &storage.file_path, depth)?);
                 read_file(id, &path, name)
             }
-            Some(Definition::EnvStorageRouter(storage)) => {
-                for next in &storage.storages {
+            "env.storage.router" => {
+                for next in &read::<EnvStorageRouter>(&entry)?.storages {
                     if let Some(value) = self.stored(&next.resolve(own), name, depth + 1)? {
                         return Ok(Some(value));
                     }
                 }
                 Ok(None)
             }
-            _ => Err(Error::new(ErrorKind::NotFound, format!("no `env.storage.*` entry `{id}`"))),
+            _ => Err(missing()),
         }
     }
 
@@ -179,6 +182,12 @@ fn is_upper_snake(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
+/// The fields of an entry. Not through [`registry_schema::authored::Definition`], which would link the
+/// reading of every kind into the smallest loader.
+fn read<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
+    T::deserialize(&entry.data).map_err(|error| invalid(format!("`{}` can't be read: {error}", entry.id)))
+}
+
 fn check_depth(id: &EntryId, depth: usize) -> Result<(), Error> {
     if depth > DEPTH_MAX {
         return Err(invalid(format!("storages and variables around `{id}` name each other in a circle")));
@@ -233,7 +242,7 @@ fn invalid(message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use registry_schema::manifest::{Body, Entry};
+    use registry_schema::manifest::Body;
     use registry_schema::manifest_file::to_bytes;
     use serde_json::json;
 

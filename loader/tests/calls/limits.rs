@@ -1,0 +1,151 @@
+//! Each limit is reached, named, and the system goes on: memory, tables and instances. Time has a module of
+//! its own, the stack is among the failures.
+
+use loader::{ErrorKind, Fault, Loader, Val};
+
+use crate::outcomes::{call, expect_failure, expect_number};
+use crate::support::Registry;
+
+/// Grows its memory by `pages`, and traps when it can't or returns the size in pages.
+const GROW: &str = r#"(module
+  (memory (export "memory") 1)
+  (func (export "grow") (param $pages i32) (result i32)
+    (if (i32.lt_s (memory.grow (local.get $pages)) (i32.const 0)) (then unreachable))
+    (memory.size)))"#;
+
+/// The same for a table.
+const GROW_TABLE: &str = r#"(module
+  (table $table 10 funcref)
+  (func (export "grow") (param $elements i32) (result i32)
+    (if (i32.lt_s (table.grow $table (ref.null func) (local.get $elements)) (i32.const 0)) (then unreachable))
+    (table.size $table)))"#;
+
+fn growing(limits: &str) -> String {
+    format!("wit: \"grow: func(by: u32) -> u32\"\nmethod: grow\nlimits: {{{limits}}}")
+}
+
+const TRAPPED: &str = "wasm trap: wasm `unreachable` instruction executed";
+
+#[tokio::test]
+async fn memory_up_to_its_limit() {
+    let built = Registry::new()
+        .wat("grow", GROW, &growing("max_memory_bytes: 262144"))
+        .wat("default", GROW, &growing(""))
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    let over =
+        format!("`app:grow` failed in `grow`: {TRAPPED} (limit `max_memory_bytes` of 262144 was reached)");
+    for _ in 0..2 {
+        assert_eq!(call(&loader, "grow", &[Val::U32(3)]).await, Ok(Some(Val::U32(4))));
+        expect_failure(&loader, "grow", &[Val::U32(4)], ErrorKind::Internal, &over).await;
+    }
+    // 256 MiB are 4,096 pages.
+    assert_eq!(call(&loader, "default", &[Val::U32(4095)]).await, Ok(Some(Val::U32(4096))));
+    let over = format!(
+        "`app:default` failed in `grow`: {TRAPPED} (limit `max_memory_bytes` of 268435456 was reached)"
+    );
+    expect_failure(&loader, "default", &[Val::U32(4096)], ErrorKind::Internal, &over).await;
+    assert_eq!(call(&loader, "default", &[Val::U32(0)]).await, Ok(Some(Val::U32(1))));
+}
+
+/// A refused growth is an answer to the guest, which may go on; a trap for another reason later names no limit
+/// that had nothing to do with it in words that say so.
+#[tokio::test]
+async fn a_guest_that_minds_a_refused_growth_goes_on() {
+    let source = r#"(module
+      (memory (export "memory") 1)
+      (func (export "grow") (param $pages i32) (result i32)
+        (drop (memory.grow (local.get $pages)))
+        (memory.size)))"#;
+    let built = Registry::new().wat("grow", source, &growing("max_memory_bytes: 131072")).build();
+    let loader = Loader::open(&built).unwrap();
+    assert_eq!(call(&loader, "grow", &[Val::U32(1)]).await, Ok(Some(Val::U32(2))));
+    assert_eq!(call(&loader, "grow", &[Val::U32(2)]).await, Ok(Some(Val::U32(1))));
+}
+
+#[tokio::test]
+async fn a_memory_that_starts_over_its_limit() {
+    let built =
+        Registry::new().wat("grow", GROW, &growing("max_memory_bytes: 65535")).answer("answer", 42).build();
+    let loader = Loader::open(&built).unwrap();
+    let over = "`app:grow` can't be instantiated: memory minimum size of 1 pages exceeds memory limits \
+                (limit `max_memory_bytes` of 65535 was reached)";
+    for _ in 0..2 {
+        expect_failure(&loader, "grow", &[Val::U32(0)], ErrorKind::Internal, over).await;
+        expect_number(&loader, "answer", 42).await;
+    }
+}
+
+#[tokio::test]
+async fn tables_up_to_their_limit() {
+    let built = Registry::new()
+        .wat("grow", GROW_TABLE, &growing("max_table_elements: 20"))
+        .wat("small", GROW_TABLE, &growing("max_table_elements: 9"))
+        .wat("default", GROW_TABLE, &growing(""))
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    let over =
+        format!("`app:grow` failed in `grow`: {TRAPPED} (limit `max_table_elements` of 20 was reached)");
+    for _ in 0..2 {
+        assert_eq!(call(&loader, "grow", &[Val::U32(10)]).await, Ok(Some(Val::U32(20))));
+        expect_failure(&loader, "grow", &[Val::U32(11)], ErrorKind::Internal, &over).await;
+    }
+    let over = "`app:small` can't be instantiated: table minimum size of 10 elements exceeds table limits \
+                (limit `max_table_elements` of 9 was reached)";
+    expect_failure(&loader, "small", &[Val::U32(0)], ErrorKind::Internal, over).await;
+    let over = format!(
+        "`app:default` failed in `grow`: {TRAPPED} (limit `max_table_elements` of 1000000 was reached)"
+    );
+    expect_failure(&loader, "default", &[Val::U32(999_991)], ErrorKind::Internal, &over).await;
+    assert_eq!(call(&loader, "default", &[Val::U32(999_990)]).await, Ok(Some(Val::U32(1_000_000))));
+}
+
+#[tokio::test]
+async fn instances_up_to_their_limit() {
+    let two = r#"(component
+      (core module $module (func (export "answer") (result i32) (i32.const 42)))
+      (core instance $first (instantiate $module))
+      (core instance $second (instantiate $module))
+      (func (export "answer") (result u32) (canon lift (core func $second "answer"))))"#;
+    let built = Registry::new()
+        .wat("two", two, "method: answer\nlimits: {max_instances: 2}")
+        .wat("one", two, "method: answer\nlimits: {max_instances: 1}")
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    for _ in 0..2 {
+        let over = "`app:one` can't be instantiated: resource limit exceeded: instance count too high at 2";
+        expect_failure(&loader, "one", &[], ErrorKind::Internal, over).await;
+        expect_number(&loader, "two", 42).await;
+    }
+}
+
+/// Limits may be placeholders, which are resolved when the entry is first used.
+#[tokio::test]
+async fn limits_come_from_the_environment() {
+    let built = Registry::new()
+        .entries("- name: fixed\n  kind: env.storage.static\n  values: {PAGES_2: \"131072\", MANY: lots}\n")
+        .entries("- name: size\n  kind: env.variable\n  variable: PAGES_2\n  storage: fixed\n")
+        .entries("- name: many\n  kind: env.variable\n  variable: MANY\n  storage: fixed\n")
+        .wat("grow", GROW, &growing("max_memory_bytes: \"${env:PAGES_2}\""))
+        .wat("wrong", GROW, &growing("max_memory_bytes: \"${env:MANY}\""))
+        .wat("unset", GROW, &growing("max_memory_bytes: \"${env:NOBODY}\""))
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    assert_eq!(call(&loader, "grow", &[Val::U32(1)]).await, Ok(Some(Val::U32(2))));
+    let over =
+        format!("`app:grow` failed in `grow`: {TRAPPED} (limit `max_memory_bytes` of 131072 was reached)");
+    expect_failure(&loader, "grow", &[Val::U32(2)], ErrorKind::Internal, &over).await;
+    let wrong = "`app:wrong` is not available: `limits.max_memory_bytes`: found `lots`, \
+                 expected a whole number from 0 to 18446744073709551615";
+    expect_failure(&loader, "wrong", &[Val::U32(0)], ErrorKind::Unavailable, wrong).await;
+    let unset = "`app:unset` is not available: variable `NOBODY` is not set and `${env:NOBODY}` has no default for it";
+    expect_failure(&loader, "unset", &[Val::U32(0)], ErrorKind::Unavailable, unset).await;
+    // Neither is the build's business: the variables are the deployment's.
+    let faults = loader.verify().unwrap().faults;
+    let unavailable = |name: &str, problem: &str| Fault::Entry {
+        id: format!("app:{name}").parse().unwrap(),
+        kind: ErrorKind::Unavailable,
+        problem: problem.to_owned(),
+    };
+    assert_eq!(faults, [unavailable("unset", unset), unavailable("wrong", wrong)]);
+}

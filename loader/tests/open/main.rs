@@ -1,0 +1,56 @@
+//! Opening a bundle: each way in which its manifest can be unfit, alone and with its exact message, and
+//! what a damaged file does to the entries that need it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod damage;
+mod fit;
+mod manifest;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use loader::{Loader, OpenError};
+use registry_schema::Target;
+use rustix::fs::{FileType, Mode};
+use serde_json::Value;
+use support::{Built, Registry};
+
+pub(crate) const REBUILD: &str = "\nrebuild it with the compiler of this loader's version: `compiler build`";
+pub(crate) const BUILD_FIRST: &str =
+    "\nbuild the bundle first: `compiler build`, or name another with `--bundle DIR`";
+
+/// A change of a manifest's body or of a part of it.
+pub(crate) type Edit = fn(&mut Value);
+
+pub(crate) fn small() -> Built {
+    Registry::new().answer("answer", 42).build()
+}
+
+pub(crate) fn error(bundle: impl AsRef<Path>) -> OpenError {
+    match Loader::open(bundle) {
+        Ok(_) => panic!("the bundle was opened"),
+        Err(error) => error,
+    }
+}
+
+pub(crate) fn refusal(bundle: impl AsRef<Path>) -> String {
+    error(bundle).to_string()
+}
+
+/// The message of a bundle that differs in `lines`.
+pub(crate) fn does_not_fit(lines: &[String]) -> String {
+    let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
+    format!("the bundle does not fit this loader:{lines}{REBUILD}")
+}
+
+/// A target of another kind of machine than this one.
+pub(crate) fn foreign() -> Target {
+    let host = Target::host().expect("tests run on a supported machine");
+    Target::all().find(|target| target.triple != host.triple).expect("there are several")
+}
+
+/// Makes a pipe with a name.
+pub(crate) fn make_fifo(path: &Path) {
+    rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
