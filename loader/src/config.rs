@@ -19,8 +19,6 @@ pub const GUEST_STACK_BYTES: usize = 512 << 10;
 pub const FIBRE_STACK_BYTES: usize = 2 << 20;
 /// Longest line of a guest's output that is logged as one, in bytes; a longer one is split.
 pub const LOG_LINE_BYTES_MAX: usize = 16 << 10;
-/// Longest argument that the command line or JSON may give, in bytes.
-pub const ARGUMENT_BYTES_MAX: usize = 64 << 20;
 
 /// When the ticker runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
