@@ -8,14 +8,15 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use registry_schema::Digest;
 use registry_schema::manifest::{ARTIFACTS_DIR, Body, COMPONENTS_DIR, EMBEDDED_DIR, MANIFEST_FILE};
 use registry_schema::manifest_file::to_bytes;
-use rustix::fs::FlockOperation;
+use registry_schema::{EntryId, Target};
+use rustix::fs::{FlockOperation, OFlags};
 
 /// Held by a build from start to end.
 const BUILD_LOCK: &str = ".build";
@@ -47,6 +48,7 @@ impl Output {
     /// When the folder can't be created or locked.
     pub fn lock(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("can't create `{}`", folder.display()))?;
+        check_is_bundle(folder)?;
         let build = open_lock(folder, BUILD_LOCK)?;
         rustix::fs::flock(&build, FlockOperation::LockExclusive)
             .with_context(|| format!("can't lock `{}`", folder.join(BUILD_LOCK).display()))?;
@@ -105,10 +107,11 @@ impl Output {
         for folder in [ARTIFACTS_DIR, COMPONENTS_DIR, EMBEDDED_DIR] {
             let entries = walkdir::WalkDir::new(self.folder.join(folder)).contents_first(true);
             for entry in entries.into_iter().filter_map(Result::ok) {
+                let relative = entry.path().strip_prefix(&self.folder).unwrap_or(entry.path());
                 if entry.file_type().is_dir() {
                     // Fails for folders that still hold something, as it should.
                     let _ = fs::remove_dir(entry.path());
-                } else if !named.contains(entry.path()) {
+                } else if is_ours(relative) && !named.contains(entry.path()) {
                     fs::remove_file(entry.path())
                         .with_context(|| format!("can't remove `{}`", entry.path().display()))?;
                 }
@@ -124,9 +127,39 @@ impl Output {
     }
 }
 
+/// Whether a build may have written the file at `path` inside a bundle: what has another name is somebody
+/// else's and stays.
+fn is_ours(path: &Path) -> bool {
+    let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
+    let is_digest = |text: &str| text.parse::<Digest>().is_ok();
+    let named = |file: &str, ending: &str| file.strip_suffix(ending).is_some_and(is_digest);
+    match parts.as_deref() {
+        Some([.., file]) if file.starts_with(TEMPORARY) => true,
+        Some([ARTIFACTS_DIR, target, file]) => target.parse::<Target>().is_ok() && named(file, ".cwasm"),
+        Some([COMPONENTS_DIR, file]) => named(file, ".json"),
+        Some([EMBEDDED_DIR, entry, digest, _, ..]) => entry.parse::<EntryId>().is_ok() && is_digest(digest),
+        _ => false,
+    }
+}
+
+/// Refuses a folder that holds something and no bundle.
+fn check_is_bundle(folder: &Path) -> anyhow::Result<()> {
+    let mut entries = fs::read_dir(folder).with_context(|| format!("can't read `{}`", folder.display()))?;
+    if folder.join(BUILD_LOCK).is_file() || entries.next().is_none() {
+        return Ok(());
+    }
+    let manifest = fs::read(folder.join(MANIFEST_FILE));
+    if manifest.is_ok_and(|bytes| registry_schema::version::manifest_format(&bytes).is_ok()) {
+        return Ok(());
+    }
+    anyhow::bail!("`{}` is not empty and holds no bundle; name another folder with `--out`", folder.display())
+}
+
 fn open_lock(folder: &Path, name: &str) -> anyhow::Result<File> {
     let path = folder.join(name);
-    let open = File::options().create(true).truncate(false).write(true).open(&path);
+    // Not blocking: a FIFO in its place must not hang the build.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let open = File::options().create(true).truncate(false).write(true).custom_flags(flags).open(&path);
     open.with_context(|| format!("can't open `{}`", path.display()))
 }
 
@@ -144,4 +177,39 @@ fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         file.set_permissions(fs::Permissions::from_mode(0o444))
     };
     write().with_context(|| format!("can't write `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_a_build_gives_are_ours() {
+        let digest = Digest::of(b"");
+        for ours in [
+            format!("artifacts/x86_64-unknown-linux-gnu:v2/{digest}.cwasm"),
+            format!("components/{digest}.json"),
+            format!("fs/app:assets/{digest}/css/site.css"),
+            "artifacts/x86_64-unknown-linux-gnu:v2/.tmp-7-0".to_owned(),
+        ] {
+            assert!(is_ours(Path::new(&ours)), "{ours}");
+        }
+        for other in
+            ["components/app.js", "artifacts/rel.zip", "fs/data/db", "fs/a:b/x/y", "components/ui/a.json"]
+        {
+            assert!(!is_ours(Path::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("manifest.json"), "{}").unwrap();
+        let error = Output::lock(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("is not empty and holds no bundle"), "{error}");
+        assert!(!folder.path().join(BUILD_LOCK).exists());
+        fs::remove_file(folder.path().join("manifest.json")).unwrap();
+        Output::lock(folder.path()).unwrap();
+        Output::lock(folder.path()).unwrap();
+    }
 }

@@ -13,6 +13,7 @@ use compiler::progress::{Progress, Show};
 use compiler::report::{self, Format};
 use registry_schema::Target;
 use registry_schema::authored::wasm::Results;
+use registry_schema::profile::Triple;
 
 mod cli;
 
@@ -66,6 +67,12 @@ fn run_build(args: &BuildArgs) -> Exit {
             return Exit::Usage;
         }
     };
+    if let Some(target) = targets.iter().find(|target| Some(target.triple) != Triple::host()) {
+        complain(&format!(
+            "this compiler generates code for its own kind of machine only, not for `{target}`"
+        ));
+        return Exit::Usage;
+    }
     let folder = args.cache_dir.clone().or_else(Cache::default_folder).filter(|_| !args.no_cache);
     let cache = match folder.map(Cache::open).transpose() {
         Ok(cache) => cache,

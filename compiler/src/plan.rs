@@ -183,6 +183,16 @@ fn unavailable(wasm: &Wasm, granted: Option<&Granted>) -> Option<Unavailable> {
     }
 }
 
+/// What an entry was granted and imports, and this version does not offer.
+fn not_offered(callable: &Callable) -> Option<Unavailable> {
+    let needs = callable.wasm.grants.iter().find_map(|group| match group {
+        Group::Http => Some("outgoing HTTP (`wasi:http`)"),
+        Group::Funcs => Some("calls between functions (`funcs`)"),
+        _ => None,
+    })?;
+    Some(Unavailable { reason: format!("needs {needs}"), without_component: false })
+}
+
 /// Warnings for fields that mean nothing for the entry's kind.
 fn unused_fields(entry: &Entry, wasm: &Wasm) -> Vec<Fault> {
     let given: &[(&str, bool)] = if entry.kind == "function.wat" {
@@ -259,6 +269,7 @@ fn finish(draft: Draft<'_>, components: &Components, results: Results) -> (Optio
         }
         _ => None,
     };
+    let unavailable = unavailable.or_else(|| callable.as_ref().and_then(not_offered));
     if let Some(unavailable) = &unavailable {
         let message = format!("`{}` is carried but can't run: {}", entry.id, unavailable.reason);
         let help = "calls to it fail with UNAVAILABLE and this reason";
@@ -302,7 +313,8 @@ fn call(
         profile: record.profile,
         export: export.path.clone(),
         signature: export.signature.clone(),
-        grants: granted.groups(),
+        // What is granted and not imported changes nothing, so nothing depends on it either.
+        grants: granted.groups().into_iter().filter(|group| imports(record, group)).collect(),
         results: wasm.results.unwrap_or(results),
         transport: wasm.transport,
         pool: wasm.pool.clone().filter(|_| entry.kind != "process.wasm"),
@@ -311,6 +323,10 @@ fn call(
         network: wasm.network.clone(),
     };
     Some(Callable { component: Arc::clone(component), wasm, denied: compared.denied })
+}
+
+fn imports(component: &Component, group: &Group) -> bool {
+    component.imports.iter().any(|import| Group::of_interface(&import.name).as_ref() == Some(group))
 }
 
 /// `wasi` with every reference as a full id.

@@ -1,6 +1,9 @@
 //! The parsed `wit` of a core module, with every fault at the line and column that was written.
 
-use wit_parser::{Function, ParseErrorKind, Resolve, ResolveErrorKind, SourceMap, Span, WorldId, WorldItem};
+use wit_parser::{
+    Function, ParseErrorKind, Resolve, ResolveErrorKind, SourceMap, Span, Type, TypeDefKind, WorldId,
+    WorldItem,
+};
 
 use crate::diagnostic::Code;
 use crate::fault::Fault;
@@ -14,6 +17,9 @@ const TYPES: &[&str] = &[
 ];
 
 /// The field that all faults here are about.
+/// Most parts of a type, every name in it written out.
+const TYPE_SIZE_MAX: u64 = 10_000;
+
 const FIELD: &str = "wit";
 
 /// A world and where its pieces stand.
@@ -71,6 +77,7 @@ impl WitSource {
                 Fault::new(Code::WitSyntax, FIELD, format!("{error:#}"))
             }]
         })?;
+        check_type_sizes(&resolve)?;
         let source = Self { resolve, world, text };
         if source.functions().is_empty() {
             return Err(vec![
@@ -118,6 +125,47 @@ impl WitSource {
     }
 }
 
+/// Refuses types that are too big when every name in them is replaced by what it means: a few lines of
+/// `type a = tuple<b, b>` double with each line. Components are held to a like bound by validation.
+fn check_type_sizes(resolve: &Resolve) -> Result<(), Vec<Fault>> {
+    let mut sizes: Vec<u64> = Vec::with_capacity(resolve.types.len());
+    // A type comes behind those that it is made of.
+    for (_, definition) in resolve.types.iter() {
+        let of = |ty: &Type| match ty {
+            Type::Id(id) => sizes.get(id.index()).copied().unwrap_or(1),
+            _ => 1,
+        };
+        let sum = |types: &mut dyn Iterator<Item = &Type>| {
+            types.map(of).fold(1u64, |total, size| total.saturating_add(size))
+        };
+        let size = match &definition.kind {
+            TypeDefKind::Record(record) => sum(&mut record.fields.iter().map(|field| &field.ty)),
+            TypeDefKind::Tuple(tuple) => sum(&mut tuple.types.iter()),
+            TypeDefKind::Variant(variant) => {
+                sum(&mut variant.cases.iter().filter_map(|case| case.ty.as_ref()))
+            }
+            TypeDefKind::Result(result) => sum(&mut result.ok.iter().chain(&result.err)),
+            TypeDefKind::Map(key, value) => sum(&mut [key, value].into_iter()),
+            TypeDefKind::FixedLengthList(element, len) => of(element).saturating_mul(u64::from(*len)),
+            TypeDefKind::Option(ty) | TypeDefKind::List(ty) | TypeDefKind::Type(ty) => {
+                of(ty).saturating_add(1)
+            }
+            _ => 1,
+        };
+        if size > TYPE_SIZE_MAX {
+            let name = definition.name.as_deref().unwrap_or("a type");
+            let message =
+                format!("`{name}` has more than {TYPE_SIZE_MAX} parts when its names are written out");
+            return Err(vec![
+                Fault::new(Code::WitSyntax, FIELD, message)
+                    .help("pass a list instead of nesting tuples or records in each other"),
+            ]);
+        }
+        sizes.push(size);
+    }
+    Ok(())
+}
+
 fn fault(text: &WitText, map: &SourceMap, span: Span, message: &str) -> Fault {
     // What follows the first line is a hint that names packages of the parser's own making.
     let first = message.lines().next().unwrap_or_default().trim();
@@ -136,6 +184,16 @@ fn fault(text: &WitText, map: &SourceMap, span: Span, message: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_that_double_with_each_line_are_refused() {
+        let mut text = String::from("type t0 = u8;\n");
+        for n in 1..60 {
+            text.push_str(&format!("type t{n} = tuple<t{0}, t{0}>;\n", n - 1));
+        }
+        text.push_str("f: func() -> t59;");
+        assert!(fault_of(&text).message.contains("more than 10000 parts"), "{:?}", fault_of(&text));
+    }
 
     fn fault_of(text: &str) -> Fault {
         WitSource::parse(text).unwrap_err().remove(0)

@@ -162,7 +162,8 @@ fn open_by_parts(folder: &OwnedFd, relative: &str, flags: OFlags) -> Result<Owne
 
 /// Takes the lock shared; where it can't even be created, nobody can remove anything either.
 fn lock_shared(folder: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Not blocking: a FIFO in its place must not hang the start.
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let lock = match rustix::fs::openat(folder, LOCK_FILE, flags, Mode::from_raw_mode(0o644)) {
         Ok(lock) => lock,
         Err(Errno::ROFS | Errno::ACCESS | Errno::PERM) => match open_inside(folder, LOCK_FILE) {

@@ -119,7 +119,9 @@ impl<'a> Environment<'a> {
     /// a bare `${NAME}` stays as it is.
     fn interpolate(&self, own: &Namespace, text: &str, depth: usize) -> Result<String, Error> {
         if depth > DEPTH_MAX {
-            return Err(invalid(format!("variables in `{text}` name each other in a circle")));
+            return Err(invalid(format!(
+                "variables in `{text}` name each other in a circle, or more than {DEPTH_MAX} deep"
+            )));
         }
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -190,7 +192,9 @@ fn read<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
 
 fn check_depth(id: &EntryId, depth: usize) -> Result<(), Error> {
     if depth > DEPTH_MAX {
-        return Err(invalid(format!("storages and variables around `{id}` name each other in a circle")));
+        return Err(invalid(format!(
+            "storages and variables around `{id}` name each other in a circle, or more than {DEPTH_MAX} deep"
+        )));
     }
     Ok(())
 }

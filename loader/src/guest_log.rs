@@ -1,5 +1,7 @@
 //! Output of functions: stdout and stderr as lines of the log, with the entry that wrote them.
 
+use std::borrow::Cow;
+
 use registry_schema::EntryId;
 
 /// Which of a guest's outputs a line came from.
@@ -17,7 +19,8 @@ pub trait GuestLog: Send + Sync + 'static {
     fn line(&self, entry: &EntryId, stream: Stream, line: &str);
 }
 
-/// Writes each line to standard error, after the entry's id in brackets.
+/// Writes each line to standard error, after the entry's id in brackets; control characters are escaped,
+/// so that a guest neither drives the terminal nor forges lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StderrLog;
 
@@ -25,8 +28,24 @@ impl GuestLog for StderrLog {
     fn line(&self, entry: &EntryId, _: Stream, line: &str) {
         use std::io::Write;
         // Nowhere is left to report a closed standard error to.
-        let _ = writeln!(std::io::stderr().lock(), "[{entry}] {line}");
+        let _ = writeln!(std::io::stderr().lock(), "[{entry}] {}", escaped(line));
     }
+}
+
+fn escaped(line: &str) -> Cow<'_, str> {
+    let is_control = |char: char| char.is_control() && char != '\t';
+    if !line.contains(is_control) {
+        return Cow::Borrowed(line);
+    }
+    let mut out = String::with_capacity(line.len() + 8);
+    for char in line.chars() {
+        if is_control(char) {
+            out.extend(char.escape_default());
+        } else {
+            out.push(char);
+        }
+    }
+    Cow::Owned(out)
 }
 
 #[cfg(feature = "wasi")]
@@ -159,6 +178,12 @@ mod stream {
     #[cfg(test)]
     mod tests {
         use super::*;
+
+        #[test]
+        fn control_characters_are_escaped() {
+            assert_eq!(super::super::escaped("a\u{1b}[31m\rb\t"), "a\\u{1b}[31m\\rb\t");
+            assert_eq!(super::super::escaped("plain"), "plain");
+        }
 
         #[derive(Default)]
         struct Kept(Mutex<Vec<String>>);

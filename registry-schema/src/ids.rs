@@ -33,7 +33,7 @@ fn check_part(whole: &str, part: &str) -> Result<(), InvalidId> {
     } else if part.len() > ID_PART_BYTES_MAX {
         "namespace and name are at most 255 bytes long"
     } else if part.contains(char::is_whitespace) || part.contains(char::is_control) {
-        "white space is not allowed"
+        "white space and control characters are not allowed"
     } else if part.contains(['/', '\\', '"', '\'', '`', '{', '}', '#']) {
         "only letters, digits, `.`, `_`, `-` and `:` after the first colon are allowed"
     } else {

@@ -106,6 +106,9 @@ impl Manifest {
             return Err(ManifestError::Format(format));
         }
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(malformed)?;
+        if envelope.signature.is_some() {
+            return Err(malformed("it is signed, and signatures can't be checked here"));
+        }
         let digest = check_digest(envelope.digest, envelope.body.get())?;
         let records: Body = serde_json::from_str(envelope.body.get()).map_err(malformed)?;
         let text = body_text(&records).map_err(malformed)?;
