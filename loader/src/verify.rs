@@ -41,7 +41,7 @@ pub struct Verified {
 }
 
 impl Loader {
-    /// Checks digest and size of every file, and loads and links every entry that is offered here. Runs
+    /// Checks digest and size of every file and the order of the entries, and loads and links every entry that is offered here. Runs
     /// no guest.
     ///
     /// # Errors
@@ -54,7 +54,15 @@ impl Loader {
             faults: damaged.map(|(path, error)| Fault::File { path, problem: error.to_string() }).collect(),
             ..Verified::default()
         };
+        let mut previous: Option<EntryId> = None;
         for entry in self.entries()? {
+            // Entries are found by binary search: one that is out of order would not be.
+            if previous.as_ref().is_some_and(|previous| *previous >= entry.id) {
+                let problem = format!("`{}` stands twice in the manifest or out of order", entry.id);
+                let kind = ErrorKind::Internal;
+                verified.faults.push(Fault::Entry { id: entry.id.clone(), kind, problem });
+            }
+            previous = Some(entry.id.clone());
             if let Some(reason) = entry.unavailable {
                 verified.unavailable.push((entry.id, reason));
             } else if entry.signature.is_some() {

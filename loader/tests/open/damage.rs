@@ -7,7 +7,7 @@ use std::path::Path;
 use loader::{ErrorKind, Fault, Loader, Val};
 use registry_schema::{Digest, Target};
 use rustix::fs::FlockOperation;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Registry, distinct, replace};
 use crate::{make_fifo, small};
@@ -188,4 +188,23 @@ fn a_loader_holds_the_bundles_lock_for_life() {
     drop(clone);
     // Waits: a program that another test starts has the lock's descriptor until it is running.
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
+}
+
+#[test]
+fn entries_that_stand_twice_or_out_of_order_are_found_by_verify() {
+    let expect = |damage: &dyn Fn(&mut Vec<Value>)| {
+        let built = Registry::new().answer("a", distinct()).answer("b", distinct()).build();
+        built.edit_body(|body| damage(body["entries"].as_array_mut().expect("entries are an array")));
+        let faults = Loader::open(&built).unwrap().verify().unwrap().faults;
+        let problems: Vec<String> = faults.into_iter().map(|fault| format!("{fault:?}")).collect();
+        assert!(
+            problems.iter().any(|problem| problem.contains("stands twice in the manifest or out of order")),
+            "{problems:?}"
+        );
+    };
+    expect(&|entries| entries.reverse());
+    expect(&|entries| {
+        let first = entries[0].clone();
+        entries.insert(0, first);
+    });
 }
