@@ -1,13 +1,16 @@
 //! The `compiler` binary: parse, run, print, exit code.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use compiler::build::{BuildOptions, CheckOptions, Written, build, check};
 use compiler::cache::Cache;
 use compiler::codes::Code;
-use compiler::diagnostic::{Diagnostic, Severity, Strictness};
+use compiler::diagnostic::{Diagnostic, Severity, SourceFile, Strictness};
 use compiler::inspect;
 use compiler::progress::{Progress, Show};
 use compiler::report::{self, Format};
@@ -50,7 +53,7 @@ fn strictness(common: &Common) -> Strictness {
 
 fn run_check(args: &CheckArgs) -> Exit {
     let diagnostics = check(&args.root, &CheckOptions { strictness: strictness(&args.common) });
-    say(&diagnostics, &args.common)
+    say(&seen_from_here(diagnostics, &args.root), &args.common)
 }
 
 fn run_build(args: &BuildArgs) -> Exit {
@@ -95,11 +98,12 @@ fn run_build(args: &BuildArgs) -> Exit {
     let show = if args.common.quiet { Show::Nothing } else { Show::Bar };
     let start = std::time::Instant::now();
     let report = build(&args.root, &options, &Progress::new(show));
-    let exit = say(&report.diagnostics, &args.common);
+    let diagnostics = seen_from_here(report.diagnostics, &args.root);
+    let exit = say(&diagnostics, &args.common);
     if let (Some(written), false) = (&report.written, args.common.quiet) {
         let _ = writeln!(io::stderr(), "{}", summary(written, args, start.elapsed()));
     }
-    if report.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::BundleWriteFailed) {
+    if diagnostics.iter().any(|diagnostic| diagnostic.code == Code::BundleWriteFailed) {
         return Exit::Surroundings;
     }
     exit
@@ -115,6 +119,22 @@ fn summary(written: &Written, args: &BuildArgs, took: std::time::Duration) -> St
         written.artifact_bytes as f64 / 1e6,
         took.as_secs_f64()
     )
+}
+
+/// Names files as they are found from the working directory: editors and annotations open them there.
+fn seen_from_here(mut diagnostics: Vec<Diagnostic>, root: &Path) -> Vec<Diagnostic> {
+    if root == Path::new(".") {
+        return diagnostics;
+    }
+    let mut files: HashMap<*const SourceFile, Arc<SourceFile>> = HashMap::new();
+    for place in diagnostics.iter_mut().filter_map(|diagnostic| diagnostic.place.as_mut()) {
+        let seen = files.entry(Arc::as_ptr(&place.file)).or_insert_with(|| {
+            let path = root.join(&place.file.path).display().to_string();
+            Arc::new(SourceFile { path, text: place.file.text.clone() })
+        });
+        place.file = Arc::clone(seen);
+    }
+    diagnostics
 }
 
 /// Prints diagnostics; people read them on stderr, programs on stdout.
@@ -138,7 +158,7 @@ fn say(diagnostics: &[Diagnostic], common: &Common) -> Exit {
     }
 }
 
-fn run_inspect(bundle: &std::path::Path, json: bool) -> Exit {
+fn run_inspect(bundle: &Path, json: bool) -> Exit {
     let bundle = match loader::Bundle::open(bundle) {
         Ok(bundle) => bundle,
         Err(error) => return surroundings(&error.to_string()),
