@@ -211,6 +211,7 @@ fn body(
                 .or_else(|| entry.unavailable.clone()),
             data: if planned.is_some() { serde_json::Value::Null } else { entry.data.to_json() },
             wasm,
+            lua: None,
         }
     });
     let profiles: BTreeSet<_> = components.iter().map(|component| component.record().profile).collect();

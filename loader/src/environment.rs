@@ -261,6 +261,7 @@ mod tests {
                 meta: serde_json::Map::new(),
                 unavailable: None,
                 wasm: None,
+                lua: None,
                 data: data.clone(),
             })
             .collect();

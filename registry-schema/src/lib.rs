@@ -18,6 +18,7 @@ pub mod engine;
 pub mod error;
 pub mod grants;
 pub mod ids;
+pub mod lua;
 pub mod manifest;
 pub mod manifest_file;
 pub mod profile;

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::authored::lua::LuaPool;
 use crate::authored::wasm::{Limits, Network, Pool, Results, Transport, Wasi};
 use crate::digest::Digest;
 use crate::grants::Group;
@@ -24,6 +25,8 @@ pub const ARTIFACTS_DIR: &str = "artifacts";
 pub const COMPONENTS_DIR: &str = "components";
 /// Folder of the `fs.embed` files inside a bundle.
 pub const EMBEDDED_DIR: &str = "fs";
+/// Folder of the Lua sources inside a bundle.
+pub const LUA_DIR: &str = "lua";
 /// Largest manifest that is read, in bytes; 100,000 entries have about a tenth of it.
 pub const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 
@@ -222,7 +225,10 @@ pub struct Entry {
     /// How to call it, for WebAssembly kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wasm: Option<WasmEntry>,
-    /// Its other fields, for all other kinds.
+    /// What to run, for Lua kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lua: Option<LuaEntry>,
+    /// Its other fields, for all other kinds; for Lua kinds those that [`LuaEntry`] does not have.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub data: serde_json::Value,
 }
@@ -263,6 +269,93 @@ pub struct WasmEntry {
     pub network: Option<Network>,
 }
 
+/// What a Lua entry runs, and what `require` gives it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LuaEntry {
+    /// Digest of the source text without its types, a file of the bundle ([`lua_path`]).
+    pub source: Digest,
+    /// Member of the returned table that is called; `None` when the chunk returns a function itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Modules that `require` gives by their own names, sorted, without duplicates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
+    /// What `require` gives by alias.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub imports: BTreeMap<String, LuaImport>,
+    /// Concurrency of a function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<LuaPool>,
+}
+
+/// Path of a Lua source inside a bundle, relative, with `/` between its parts.
+pub fn lua_path(digest: Digest) -> String {
+    format!("{LUA_DIR}/{digest}.lua")
+}
+
+/// What an alias stands for; written as in the registry, a module with an empty namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LuaImport {
+    /// Another Lua entry.
+    Entry(EntryId),
+    /// A module of the loader, written `:name`.
+    Module(String),
+}
+
+impl Serialize for LuaImport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Entry(id) => serializer.collect_str(id),
+            Self::Module(name) => serializer.collect_str(&format_args!(":{name}")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LuaImport {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        match text.strip_prefix(':') {
+            Some("") => Err(de::Error::custom("expected a name after `:`")),
+            Some(name) => Ok(Self::Module(name.to_owned())),
+            None => text.parse().map(Self::Entry).map_err(de::Error::custom),
+        }
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lua_entries_read_as_they_are_written() {
+        let source = Digest::of(b"return 1");
+        let written = json!({
+            "id": "app:f",
+            "kind": "function.lua",
+            "lua": {
+                "source": source.to_string(),
+                "method": "main",
+                "modules": ["json", "time"],
+                "imports": {"lib": "app.lib:text", "reg": ":registry"},
+                "pool": {"type": "static", "workers": 2}
+            }
+        });
+        let entry: Entry = serde_json::from_value(written.clone()).unwrap();
+        let lua = entry.lua.as_ref().unwrap();
+        assert_eq!(lua.imports["lib"], LuaImport::Entry("app.lib:text".parse().unwrap()));
+        assert_eq!(lua.imports["reg"], LuaImport::Module("registry".to_owned()));
+        assert_eq!(serde_json::to_value(&entry).unwrap(), written);
+        assert_eq!(lua_path(source), format!("lua/{source}.lua"));
+        for import in ["", ":", "lib", "a b:c"] {
+            assert!(serde_json::from_value::<LuaImport>(json!(import)).is_err(), "{import:?}");
+        }
+        let unknown = json!({"source": source.to_string(), "sandbox": true});
+        assert!(serde_json::from_value::<LuaEntry>(unknown).is_err());
+    }
 }

@@ -355,6 +355,7 @@ mod tests {
                 meta: serde_json::Map::new(),
                 unavailable: None,
                 wasm: None,
+                lua: None,
                 data: serde_json::json!({"text": "line\nend, \"quoted\""}),
             })
             .collect();
@@ -384,8 +385,9 @@ mod tests {
         assert_eq!(serde_json::from_value::<Body>(json["body"].clone()).unwrap(), body);
         let text = json["body"].to_string();
         let digest = body_digest(&text);
-        let other =
-            format!("{{\"signature\": null, \"body\": {text}, \"digest\": \"{digest}\", \"format\": 1}}");
+        let other = format!(
+            "{{\"signature\": null, \"body\": {text}, \"digest\": \"{digest}\", \"format\": {MANIFEST_FORMAT}}}"
+        );
         let manifest = Manifest::read(other.into_bytes()).unwrap();
         assert_eq!((manifest.body().unwrap(), manifest.digest()), (body, digest.as_str()));
     }
@@ -399,6 +401,6 @@ mod tests {
             let error = Manifest::read(bytes).unwrap_err();
             assert!(!matches!(error, ManifestError::Format(_)), "{at}: {error}");
         }
-        assert!(matches!(Manifest::read(br#"{"format": 2}"#.to_vec()), Err(ManifestError::Format(2))));
+        assert!(matches!(Manifest::read(br#"{"format": 1}"#.to_vec()), Err(ManifestError::Format(1))));
     }
 }

@@ -218,8 +218,8 @@ fn a_flipped_bit_anywhere_in_the_manifest_stops_boot() {
 #[test]
 fn another_format_is_named_before_anything_else_is_read() {
     let built = small();
-    built.replace_manifest(br#"{"format": 2, "digest": [], "anything": {"else": null}}"#);
-    assert_eq!(refusal(&built), format!("the manifest has format 2, this loader reads 1{REBUILD}"));
+    built.replace_manifest(br#"{"format": 1, "digest": [], "anything": {"else": null}}"#);
+    assert_eq!(refusal(&built), format!("the manifest has format 1, this loader reads 2{REBUILD}"));
 }
 
 #[test]
