@@ -13,6 +13,7 @@ use crate::bundle::{NewFile, Output};
 use crate::cache::{CACHE_BYTES_MAX, Cache};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Strictness};
 use crate::embed::{self, Carried};
+use crate::lua::{self, LuaPlan};
 use crate::plan::{ComponentInfo, Memo, PlanOptions, Planned, plan};
 use crate::precompile::{Compiled, Counts, Failure, precompile};
 use crate::progress::Progress;
@@ -66,6 +67,7 @@ pub fn check(root: &Path, options: &CheckOptions) -> Vec<Diagnostic> {
     let mut diagnostics = Diagnostics::new(options.strictness);
     if let Some(registry) = front::read(root, None, &mut diagnostics) {
         plan(&registry, PlanOptions::default(), &mut diagnostics);
+        lua::plan(&registry, &mut diagnostics);
         embed::read(&registry, &mut diagnostics);
         report_unavailable(&registry, &mut diagnostics);
     }
@@ -88,6 +90,7 @@ fn run(
     let registry = front::read(root, Some(&options.out), diagnostics)?;
     let memo = options.cache.as_ref().map(|cache| cache as &dyn Memo);
     let planned = plan(&registry, PlanOptions { results: options.results, memo }, diagnostics);
+    let lua = lua::plan(&registry, diagnostics);
     let embedded = embed::read(&registry, diagnostics);
     report_unavailable(&registry, diagnostics);
     if diagnostics.has_errors() {
@@ -109,8 +112,9 @@ fn run(
             return None;
         }
     };
-    let others: Vec<&Carried> = [&described].into_iter().chain(&embedded).collect();
-    let body = body(&registry, &planned, &components, &compiled, &others, &options.targets);
+    let others: Vec<&Carried> = [&described].into_iter().chain(&embedded).chain(&lua.files).collect();
+    let entries = entries(&registry, &planned, &lua);
+    let body = body(&registry, entries, &components, &compiled, &others, &options.targets);
     let files: Vec<NewFile<'_>> = compiled
         .iter()
         .map(|one| NewFile { path: one.artifact.path(), bytes: &one.bytes })
@@ -189,31 +193,41 @@ fn describe(components: &[&ComponentInfo]) -> Result<Carried, serde_json::Error>
     Ok(Carried { path: format!("{COMPONENTS_DIR}/{}.json", Digest::of(&bytes)), bytes })
 }
 
+/// Every entry, sorted by id.
+fn entries(registry: &Registry, planned: &[Planned], lua: &LuaPlan) -> Vec<manifest::Entry> {
+    let by_id: BTreeMap<&EntryId, &Planned> = planned.iter().map(|entry| (&entry.id, entry)).collect();
+    let entries = registry.entries.values().map(|entry| {
+        let (planned, lua) = (by_id.get(&entry.id), lua.entries.get(&entry.id));
+        let unavailable = match (planned, lua) {
+            (Some(planned), _) => &planned.unavailable,
+            (None, Some(lua)) => &lua.unavailable,
+            (None, None) => &entry.unavailable,
+        };
+        manifest::Entry {
+            id: entry.id.clone(),
+            kind: entry.kind.clone(),
+            meta: entry.meta.clone(),
+            unavailable: unavailable.clone(),
+            wasm: planned.and_then(|planned| planned.callable.as_ref()).map(|it| it.wasm.clone()),
+            lua: lua.map(|lua| lua.lua.clone()),
+            data: match (planned, lua) {
+                (Some(_), _) => serde_json::Value::Null,
+                (None, Some(lua)) => lua.data.clone(),
+                (None, None) => entry.data.to_json(),
+            },
+        }
+    });
+    entries.collect()
+}
+
 fn body(
     registry: &Registry,
-    planned: &[Planned],
+    entries: Vec<manifest::Entry>,
     components: &[&ComponentInfo],
     compiled: &[Compiled],
     others: &[&Carried],
     targets: &[Target],
 ) -> Body {
-    let by_id: BTreeMap<&EntryId, &Planned> = planned.iter().map(|entry| (&entry.id, entry)).collect();
-    let entries = registry.entries.values().map(|entry| {
-        let planned = by_id.get(&entry.id);
-        let wasm =
-            planned.and_then(|planned| planned.callable.as_ref()).map(|callable| callable.wasm.clone());
-        manifest::Entry {
-            id: entry.id.clone(),
-            kind: entry.kind.clone(),
-            meta: entry.meta.clone(),
-            unavailable: planned
-                .and_then(|planned| planned.unavailable.clone())
-                .or_else(|| entry.unavailable.clone()),
-            data: if planned.is_some() { serde_json::Value::Null } else { entry.data.to_json() },
-            wasm,
-            lua: None,
-        }
-    });
     let profiles: BTreeSet<_> = components.iter().map(|component| component.record().profile).collect();
     let engines = profiles.into_iter().map(|profile| {
         let options = EngineOptions::new(profile);
@@ -236,9 +250,5 @@ fn body(
             .collect(),
         config: registry.config.clone(),
     };
-    Body {
-        head,
-        artifacts: compiled.iter().map(|one| one.artifact.clone()).collect(),
-        entries: entries.collect(),
-    }
+    Body { head, artifacts: compiled.iter().map(|one| one.artifact.clone()).collect(), entries }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use registry_schema::Digest;
-use registry_schema::manifest::{ARTIFACTS_DIR, Body, COMPONENTS_DIR, EMBEDDED_DIR, MANIFEST_FILE};
+use registry_schema::manifest::{ARTIFACTS_DIR, Body, COMPONENTS_DIR, EMBEDDED_DIR, LUA_DIR, MANIFEST_FILE};
 use registry_schema::manifest_file::to_bytes;
 use registry_schema::{EntryId, Target};
 use rustix::fs::{FlockOperation, OFlags};
@@ -104,7 +104,7 @@ impl Output {
         let mut named: BTreeSet<PathBuf> =
             body.artifacts.iter().map(|artifact| self.folder.join(artifact.path())).collect();
         named.extend(body.head.files.keys().map(|path| self.folder.join(path)));
-        for folder in [ARTIFACTS_DIR, COMPONENTS_DIR, EMBEDDED_DIR] {
+        for folder in [ARTIFACTS_DIR, COMPONENTS_DIR, LUA_DIR, EMBEDDED_DIR] {
             let entries = walkdir::WalkDir::new(self.folder.join(folder)).contents_first(true);
             for entry in entries.into_iter().filter_map(Result::ok) {
                 let relative = entry.path().strip_prefix(&self.folder).unwrap_or(entry.path());
@@ -137,6 +137,7 @@ fn is_ours(path: &Path) -> bool {
         Some([.., file]) if file.starts_with(TEMPORARY) => true,
         Some([ARTIFACTS_DIR, target, file]) => target.parse::<Target>().is_ok() && named(file, ".cwasm"),
         Some([COMPONENTS_DIR, file]) => named(file, ".json"),
+        Some([LUA_DIR, file]) => named(file, ".lua"),
         Some([EMBEDDED_DIR, entry, digest, _, ..]) => entry.parse::<EntryId>().is_ok() && is_digest(digest),
         _ => false,
     }
@@ -189,14 +190,20 @@ mod tests {
         for ours in [
             format!("artifacts/x86_64-unknown-linux-gnu:v2/{digest}.cwasm"),
             format!("components/{digest}.json"),
+            format!("lua/{digest}.lua"),
             format!("fs/app:assets/{digest}/css/site.css"),
             "artifacts/x86_64-unknown-linux-gnu:v2/.tmp-7-0".to_owned(),
         ] {
             assert!(is_ours(Path::new(&ours)), "{ours}");
         }
-        for other in
-            ["components/app.js", "artifacts/rel.zip", "fs/data/db", "fs/a:b/x/y", "components/ui/a.json"]
-        {
+        for other in [
+            "components/app.js",
+            "lua/main.lua",
+            "artifacts/rel.zip",
+            "fs/data/db",
+            "fs/a:b/x/y",
+            "components/ui/a.json",
+        ] {
             assert!(!is_ours(Path::new(other)), "{other}");
         }
     }

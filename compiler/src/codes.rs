@@ -179,6 +179,9 @@ codes! {
     E0312 NotAttached Warning "an endpoint or router is not attached"
         "Endpoints are served by the router in `meta.router`, routers by the service in `meta.server`. \
          Without it the entry is never reached."
+    E0313 ImportCycle Error "Lua entries import each other in a circle"
+        "A library is what its chunk returns, so those that it imports run before it, and in a circle none \
+         can be the first. Move what both sides need into a library that imports neither."
 
     E0401 WatSyntax Error "WebAssembly text is not valid"
         "The text can't be parsed as a module or component. The place is that in the text itself, also when \
@@ -222,6 +225,17 @@ codes! {
          project: neither `..` nor a symbolic link may lead out."
     E0415 FileTooBig Error "a binary is too big"
         "Modules and components may have 256 MiB. Strip debug information, or split the component."
+    E0416 LuaSyntax Error "Lua source is not valid"
+        "The text is not valid Lua 5.4 with the documented type annotations. The place is that in the text \
+         itself, also when it stands inside a definition file. One fault of the grammar is reported for each \
+         source."
+    E0417 LuaTypeAsValue Error "a Lua type is used as a value"
+        "Types are checked by tools and erased by the build: `User(data)`, `User:is(data)` and reflection need \
+         validators at run time, which are not built. Check the value yourself, or cast it without a check, \
+         `data as User`."
+    E0418 LuaLimit Error "a Lua source exceeds a limit"
+        "Lua bounds local variables, captured variables, registers and nesting of a function, and the build \
+         the size of a source. Split the function, put variables into a table, or move a part into a library."
 
     E0501 ImportNotGranted Warning "an import is not granted"
         "The component imports interfaces that `imports` does not grant. Most toolchains import more than \

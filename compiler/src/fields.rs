@@ -82,12 +82,11 @@ fn without_builtins(entry: &RawEntry, node: &mut Node) {
     if !entry.kind.ends_with(".lua") {
         return;
     }
-    let Some(Node { value: Value::Map(imports), .. }) = node.get("imports") else { return };
-    let builtin = |value: &Node| value.as_str().is_some_and(|text| text.starts_with(':'));
-    let names: Vec<_> =
-        imports.iter().filter(|(_, value)| builtin(value)).map(|(key, _)| key.name.clone()).collect();
-    for name in names {
-        tree::remove(node, &format!("imports.{name}"));
+    let Value::Map(fields) = &mut node.value else { return };
+    for (_, imports) in fields.iter_mut().filter(|(key, _)| key.name == "imports") {
+        if let Value::Map(imports) = &mut imports.value {
+            imports.retain(|(_, value)| !value.as_str().is_some_and(|text| text.starts_with(':')));
+        }
     }
 }
 

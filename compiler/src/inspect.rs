@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use loader::Bundle;
-use registry_schema::manifest::{Body, Component, Entry, WasmEntry};
+use registry_schema::manifest::{Body, Component, Entry, LuaEntry, LuaImport, WasmEntry, lua_path};
 use serde_json::json;
 
 /// A table that a person reads.
@@ -44,7 +44,11 @@ pub fn table(bundle: &Bundle) -> Result<String, String> {
 }
 
 fn row(body: &Body, components: &[Component], entry: &Entry) -> [String; 4] {
-    let bytes = entry.wasm.as_ref().map(|wasm| size(artifact_bytes(body, wasm))).unwrap_or_default();
+    let bytes = match (&entry.wasm, &entry.lua) {
+        (Some(wasm), _) => size(artifact_bytes(body, wasm)),
+        (None, Some(lua)) => source_bytes(body, lua).map(size).unwrap_or_default(),
+        (None, None) => String::new(),
+    };
     let call = match (&entry.unavailable, &entry.wasm) {
         (Some(reason), _) => format!("unavailable: {reason}"),
         (None, Some(wasm)) => {
@@ -60,9 +64,29 @@ fn row(body: &Body, components: &[Component], entry: &Entry) -> [String; 4] {
             }
             text
         }
-        (None, None) => String::new(),
+        (None, None) => entry.lua.as_ref().map(requires).unwrap_or_default(),
     };
     [entry.id.to_string(), entry.kind.clone(), bytes, call]
+}
+
+/// The method of a Lua entry, and what it may require.
+fn requires(lua: &LuaEntry) -> String {
+    let mut parts: Vec<String> = lua.method.iter().cloned().collect();
+    if !lua.modules.is_empty() {
+        parts.push(format!("modules {}", lua.modules.join(" ")));
+    }
+    if !lua.imports.is_empty() {
+        let imports = lua.imports.iter().map(|(alias, import)| match import {
+            LuaImport::Entry(id) => format!("{alias}={id}"),
+            LuaImport::Module(module) => format!("{alias}=:{module}"),
+        });
+        parts.push(format!("imports {}", imports.collect::<Vec<_>>().join(" ")));
+    }
+    parts.join("  ")
+}
+
+fn source_bytes(body: &Body, lua: &LuaEntry) -> Option<u64> {
+    body.head.files.get(&lua_path(lua.source)).map(|file| file.size)
 }
 
 fn component<'a>(components: &'a [Component], wasm: &WasmEntry) -> Option<&'a Component> {
@@ -115,6 +139,8 @@ pub fn json(bundle: &Bundle) -> Result<String, String> {
                 "call": entry.wasm.as_ref().map(|wasm| wasm.export.to_string()),
                 "signature": entry.wasm.as_ref().and_then(|w| w.signature.as_ref()).map(ToString::to_string),
                 "artifact_bytes": entry.wasm.as_ref().map(|wasm| artifact_bytes(body, wasm)),
+                "lua": entry.lua,
+                "source_bytes": entry.lua.as_ref().and_then(|lua| source_bytes(body, lua)),
                 "granted": entry.wasm.as_ref().map(|wasm| &wasm.grants),
                 "imports": component.map(|(component, _)| &component.imports),
                 "denied": component.map(|(component, wasm)| denied(component, wasm)),

@@ -32,6 +32,7 @@ pub mod inspect;
 mod limits;
 mod link;
 mod lock;
+mod lua;
 mod method;
 mod needs;
 mod offered;

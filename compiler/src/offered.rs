@@ -7,11 +7,15 @@ use registry_schema::authored::{CARRIED_KINDS, Definition};
 /// Kinds that nobody knows are data: an application may keep its own.
 pub(crate) fn offered(kind: &str) -> Option<&'static str> {
     match kind {
-        "function.wat" | "function.wasm" => None,
-        "process.wasm" | "process.host" | "process.service" | "terminal.host" => Some("needs processes"),
-        "function.lua" | "process.lua" | "library.lua" | "module.lua" => Some("needs Lua"),
+        "function.wat" | "function.wasm" | "function.lua" | "library.lua" => None,
+        "process.wasm" | "process.lua" | "process.host" | "process.service" | "terminal.host" => {
+            Some("needs processes")
+        }
+        "module.lua" => Some("needs Lua modules of several methods, which are not offered"),
         "http.service" | "http.router" | "http.endpoint" | "http.static" => Some("needs HTTP"),
-        "security.policy" | "security.token_store" | "store.memory" => Some("needs Lua"),
+        "security.policy" => Some("needs policies"),
+        "security.token_store" => Some("needs token stores"),
+        "store.memory" => Some("needs the Lua module `store`, which is not offered"),
         "security.policy.expr" => Some("needs policy expressions, which are not offered"),
         "store.sql" => Some("needs SQL, which is not offered"),
         "network" => Some("needs network overlays, which are not offered"),
@@ -55,6 +59,8 @@ mod tests {
             [
                 "function.wat",
                 "function.wasm",
+                "function.lua",
+                "library.lua",
                 "fs.directory",
                 "fs.embed",
                 "env.storage.os",

@@ -42,7 +42,10 @@ impl Wanted {
             Self::FileSystem => kind.starts_with("fs."),
             Self::Variable => kind == "env.variable",
             Self::Storage => kind.starts_with("env.storage."),
-            Self::Lua => kind.ends_with(".lua") || kind.ends_with(".lua.bc"),
+            Self::Lua => {
+                let kind = kind.strip_suffix(".bc").unwrap_or(kind);
+                matches!(kind, "library.lua" | "function.lua" | "module.lua")
+            }
             Self::Process => {
                 kind.starts_with("process.") && !matches!(kind, "process.host" | "process.service")
             }
@@ -62,7 +65,7 @@ impl Wanted {
             Self::FileSystem => "`fs.directory` or `fs.embed`",
             Self::Variable => "an `env.variable`",
             Self::Storage => "one of `env.storage.*`",
-            Self::Lua => "a `library.lua`",
+            Self::Lua => "a `library.lua` or `function.lua`",
             Self::Process => "a `process.lua` or `process.wasm`",
             Self::Host => "a `process.host`",
             Self::Function => "one of `function.*`",

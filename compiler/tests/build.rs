@@ -11,8 +11,9 @@ use compiler::diagnostic::Strictness;
 use compiler::precompile::Counts;
 use compiler::progress::{Progress, Show};
 use loader::{Loader, Val};
-use registry_schema::Target;
 use registry_schema::authored::wasm::Results;
+use registry_schema::manifest::lua_path;
+use registry_schema::{Digest, Target};
 
 /// A registry of functions that return constants, and where its bundle goes.
 struct Project {
@@ -229,4 +230,55 @@ entries:
     let loader = Loader::open(project.path("dist")).unwrap();
     assert_eq!(loader.call_blocking("a:f", &[Val::U32(41)]).unwrap(), Some(Val::U32(42)));
     assert_eq!(Project::call(&loader, 0), Some(Val::S32(1)));
+}
+
+/// The Lua sources of a bundle, by name.
+fn lua_sources(project: &Project) -> Vec<(String, String)> {
+    let read =
+        |path: PathBuf| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path));
+    let all = files(&project.path("dist/lua")).into_iter().map(read);
+    all.map(|(name, text)| (name, text.unwrap())).collect()
+}
+
+#[test]
+fn lua_sources_are_carried_once_without_their_types() {
+    let project = Project::new(&[1]);
+    let write = |source: &str| {
+        let text = format!(
+            "namespace: l\nentries:\n  - {{name: a, kind: function.lua, source: '{source}', method: m, \
+             modules: [time, json, time], imports: {{lib: b, reg: \":registry\"}}, meta: {{x: 1}}}}\n  \
+             - {{name: b, kind: library.lua, source: '{source}', method: ignored}}\n"
+        );
+        fs::write(project.path("app/lua.yaml"), text).unwrap();
+    };
+    write("local x: number = 1 return {m = f}");
+    project.build();
+    let text = "local x         = 1 return {m = f}";
+    let digest = Digest::of(text.as_bytes());
+    assert_eq!(lua_sources(&project), [(format!("{digest}.lua"), text.to_owned())]);
+
+    let bundle = loader::Bundle::open(project.path("dist")).unwrap();
+    let file = &bundle.manifest().head().files[&lua_path(digest)];
+    assert_eq!((file.digest, file.size), (digest, text.len() as u64));
+    let entry = |id: &str| bundle.manifest().entry(&id.parse().unwrap()).unwrap().unwrap();
+    let lua = entry("l:a").lua.unwrap();
+    assert_eq!(
+        serde_json::to_value(&lua).unwrap(),
+        serde_json::json!({
+            "source": digest.to_string(),
+            "method": "m",
+            "modules": ["json", "time"],
+            "imports": {"lib": "l:b", "reg": ":registry"},
+        })
+    );
+    assert_eq!((entry("l:a").data, entry("l:a").unavailable), (serde_json::Value::Null, None));
+    assert_eq!(entry("l:b").lua.unwrap().method, None);
+    assert_eq!(entry("t:f0").lua, None);
+    drop(bundle);
+
+    // What is no longer named goes, as artifacts do.
+    write("return {m = g}");
+    project.build();
+    assert_eq!(lua_sources(&project).len(), 1);
+    assert_eq!(lua_sources(&project)[0].1, "return {m = g}");
 }

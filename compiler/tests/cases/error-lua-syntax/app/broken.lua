@@ -1,0 +1,6 @@
+local M = {}
+
+function M.f(a: string,)
+end
+
+return M
