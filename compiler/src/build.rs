@@ -66,8 +66,8 @@ pub struct Written {
 pub fn check(root: &Path, options: &CheckOptions) -> Vec<Diagnostic> {
     let mut diagnostics = Diagnostics::new(options.strictness);
     if let Some(registry) = front::read(root, None, &mut diagnostics) {
-        plan(&registry, PlanOptions::default(), &mut diagnostics);
-        lua::plan(&registry, &mut diagnostics);
+        let planned = plan(&registry, PlanOptions::default(), &mut diagnostics);
+        lua::plan(&registry, &planned, &mut diagnostics);
         embed::read(&registry, &mut diagnostics);
         report_unavailable(&registry, &mut diagnostics);
     }
@@ -90,7 +90,7 @@ fn run(
     let registry = front::read(root, Some(&options.out), diagnostics)?;
     let memo = options.cache.as_ref().map(|cache| cache as &dyn Memo);
     let planned = plan(&registry, PlanOptions { results: options.results, memo }, diagnostics);
-    let lua = lua::plan(&registry, diagnostics);
+    let lua = lua::plan(&registry, &planned, diagnostics);
     let embedded = embed::read(&registry, diagnostics);
     report_unavailable(&registry, diagnostics);
     if diagnostics.has_errors() {

@@ -182,6 +182,16 @@ codes! {
     E0313 ImportCycle Error "Lua entries import each other in a circle"
         "A library is what its chunk returns, so those that it imports run before it, and in a circle none \
          can be the first. Move what both sides need into a library that imports neither."
+    E0314 LuaRequireUnknown Warning "a Lua source requires what its entry does not list"
+        "`require` gives what the entry lists under `modules` and `imports`, and nothing else: the call will \
+         fail. Add the name to the entry, or correct it."
+    E0315 LuaTargetUnknown Warning "a call from Lua names no function"
+        "The target of `funcs.call` or `funcs.async` is the full id of a `function.*` entry, \
+         `namespace:name`. The call will fail when it is reached. The id may be misspelt, or that of an entry \
+         which is disabled or of another kind."
+    E0316 LuaArgumentCount Warning "a call from Lua has too few or too many arguments"
+        "The signature of a WebAssembly function says how many arguments it takes; options at its end may be \
+         left out. The call will fail when it is reached."
 
     E0401 WatSyntax Error "WebAssembly text is not valid"
         "The text can't be parsed as a module or component. The place is that in the text itself, also when \

@@ -18,6 +18,8 @@ pub struct Registry {
     pub root: PathBuf,
     /// Entries by id.
     pub entries: BTreeMap<EntryId, Entry>,
+    /// Kinds of all entries by id, of those as well that have faults and are left out of `entries`.
+    pub kinds: BTreeMap<EntryId, String>,
     /// The sections of `.wippy.yaml` that the loader reads, placeholders unresolved.
     pub config: serde_json::Map<String, serde_json::Value>,
 }

@@ -46,7 +46,7 @@ pub(crate) fn resolve(
     check_references(&typed, &kinds, &disabled, diagnostics);
     let usable = typed.into_iter().filter(|ready| !ready.included.is_incomplete);
     let entries = usable.map(Ready::entry).map(|entry| (entry.id.clone(), entry)).collect();
-    Registry { root, entries, config: config.sections }
+    Registry { root, entries, kinds, config: config.sections }
 }
 
 /// An entry whose fields have their types.

@@ -4,7 +4,7 @@
 //! - `parser.rs` with `statement.rs`, `function.rs`, `expression.rs`, `call.rs` and `types.rs`: the grammar of
 //!   Lua 5.4 with types. `scope.rs` knows names, labels and limits, `value.rs` what values are known to be.
 //! - `chunk.rs`: what comes of a source. `mistake.rs`: what is wrong with it.
-//! - `plan.rs`, `imports.rs`: entries to what the manifest says of them.
+//! - `plan.rs`, `imports.rs`: entries to what the manifest says of them. `lint.rs`: what sources say of others.
 //!
 //! The loader compiles a source as `return function(_ENV, ...) ` + text + a line end and `end`, so the chunk
 //! has one local variable of its own from the beginning.
@@ -15,6 +15,7 @@ mod expression;
 mod function;
 mod imports;
 mod lexer;
+mod lint;
 mod mistake;
 mod parser;
 mod plan;

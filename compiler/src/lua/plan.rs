@@ -15,11 +15,13 @@ use registry_schema::{Digest, EntryId, EntryRef};
 
 use super::chunk::Chunk;
 use super::imports;
+use super::lint::Linter;
 use super::mistake::Mistake;
 use super::parser::parse;
 use crate::diagnostic::{Code, Diagnostics};
 use crate::embed::Carried;
 use crate::fault::{Fault, listed};
+use crate::plan::Planned;
 use crate::registry::{Entry, Registry};
 use crate::suggest::did_you_mean;
 
@@ -86,8 +88,8 @@ impl<'r> Fields<'r> {
 /// What reading a source gave.
 type Read = Result<Chunk, Vec<Mistake>>;
 
-/// The Lua entries of `registry`; those with faults are left out.
-pub(crate) fn plan(registry: &Registry, diagnostics: &mut Diagnostics) -> LuaPlan {
+/// The Lua entries of `registry`, whose WebAssembly entries are `planned`; those with faults are left out.
+pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut Diagnostics) -> LuaPlan {
     let entries: Vec<(&Entry, Fields<'_>)> =
         registry.entries.values().filter_map(|entry| Some((entry, Fields::of(entry)?))).collect();
     let sources: BTreeSet<&str> = entries.iter().map(|(_, fields)| fields.source).collect();
@@ -130,6 +132,7 @@ pub(crate) fn plan(registry: &Registry, diagnostics: &mut Diagnostics) -> LuaPla
         }
     }
 
+    let mut linter = Linter::new(registry, planned);
     let mut plan = LuaPlan::default();
     let mut files: BTreeMap<String, &str> = BTreeMap::new();
     for (entry, fields, builtin) in drafts.into_iter().filter(|(entry, ..)| !faulty.contains(&entry.id)) {
@@ -147,6 +150,8 @@ pub(crate) fn plan(registry: &Registry, diagnostics: &mut Diagnostics) -> LuaPla
             imports: resolved,
             pool: fields.pool.cloned(),
         };
+        let warnings = linter.check(entry, &lua, fields.source, chunk);
+        diagnostics.extend(warnings.iter().map(|fault| fault.report(entry)));
         let reason = entry.unavailable.clone().or_else(|| unavailable.get(&entry.id).cloned());
         plan.entries.insert(entry.id.clone(), PlannedLua { lua, data: rest(entry), unavailable: reason });
     }
