@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show what a bundle holds: entries, artifacts, sizes, imports granted and used.
     Inspect(InspectArgs),
+    /// Print the registry's functions as annotations of the Lua language server.
+    Types(TypesArgs),
     /// Explain a diagnostic by its code.
     Explain {
         /// A code such as E0401.
@@ -87,6 +89,16 @@ pub(crate) struct InspectArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TypesArgs {
+    /// Folder of the application.
+    #[arg(default_value = ".")]
+    pub(crate) root: PathBuf,
+    /// How a top-level result reaches Lua where an entry does not say.
+    #[arg(long, value_enum, default_value_t = ResultsArg::Pair)]
+    pub(crate) results: ResultsArg,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -53,6 +53,7 @@ mod signature;
 mod source;
 mod suggest;
 mod tree;
+pub mod types;
 mod vars;
 pub mod walk;
 mod wit_source;

@@ -14,13 +14,14 @@ use compiler::diagnostic::{Diagnostic, Severity, SourceFile, Strictness};
 use compiler::inspect;
 use compiler::progress::{Progress, Show};
 use compiler::report::{self, Format};
+use compiler::types::types;
 use registry_schema::Target;
 use registry_schema::authored::wasm::Results;
 use registry_schema::profile::Triple;
 
 mod cli;
 
-use cli::{BuildArgs, CheckArgs, Cli, Command, Common, MessageFormat, ResultsArg};
+use cli::{BuildArgs, CheckArgs, Cli, Command, Common, MessageFormat, ResultsArg, TypesArgs};
 
 /// Exit codes of the binary.
 #[repr(u8)]
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Some(Command::Build(args)) => run_build(&args),
         Some(Command::Check(args)) => run_check(&args),
         Some(Command::Inspect(args)) => run_inspect(&args.bundle, args.json),
+        Some(Command::Types(args)) => run_types(&args),
         Some(Command::Explain { code }) => explain(&code),
     };
     ExitCode::from(exit as u8)
@@ -49,6 +51,13 @@ fn main() -> ExitCode {
 
 fn strictness(common: &Common) -> Strictness {
     if common.strict { Strictness::Strict } else { Strictness::Lenient }
+}
+
+fn results(argument: ResultsArg) -> Results {
+    match argument {
+        ResultsArg::Pair => Results::Pair,
+        ResultsArg::Table => Results::Table,
+    }
 }
 
 fn run_check(args: &CheckArgs) -> Exit {
@@ -90,10 +99,7 @@ fn run_build(args: &BuildArgs) -> Exit {
         targets,
         cache,
         strictness: strictness(&args.common),
-        results: match args.results {
-            ResultsArg::Pair => Results::Pair,
-            ResultsArg::Table => Results::Table,
-        },
+        results: results(args.results),
     };
     let show = if args.common.quiet { Show::Nothing } else { Show::Bar };
     let start = std::time::Instant::now();
@@ -167,6 +173,16 @@ fn run_inspect(bundle: &Path, json: bool) -> Exit {
     match text {
         Ok(text) => print(&text),
         Err(error) => surroundings(&format!("the bundle can't be shown: {error}")),
+    }
+}
+
+/// Prints annotations to stdout; what is to be said of the registry goes to stderr.
+fn run_types(args: &TypesArgs) -> Exit {
+    let (text, diagnostics) = types(&args.root, results(args.results));
+    let common = Common { strict: false, message_format: MessageFormat::Human, quiet: false };
+    match (say(&seen_from_here(diagnostics, &args.root), &common), text) {
+        (Exit::Done, Some(text)) => print(&text),
+        (exit, _) => exit,
     }
 }
 

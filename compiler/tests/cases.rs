@@ -4,6 +4,7 @@
 //! - `expected.txt` is what is said, for people and without colours; empty when nothing is.
 //! - `registry.json`, in folders whose name does not begin with `error-`, is the registry as read:
 //!   what values and references became.
+//! - `types.lua`, in some folders, is what `compiler types` prints.
 //!
 //! Folders named `error-…` must fail, the others must not. `BLESS=1` rewrites both files; review the
 //! difference. `CASES=one,two` runs, and blesses, only the folders of these names. Inputs that are too big to commit are made by the tests below.
@@ -18,6 +19,7 @@ use compiler::codes::Code;
 use compiler::diagnostic::{Diagnostic, Diagnostics, Severity, Strictness};
 use compiler::registry::Registry;
 use compiler::report::{Format, render};
+use registry_schema::authored::wasm::Results;
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
@@ -101,6 +103,13 @@ fn every_case_says_what_is_expected() {
         }
         if !fails {
             compare(&case.join("registry.json"), &registry(&root), &mut failures);
+        }
+        let types = case.join("types.lua");
+        if types.is_file() {
+            let (text, _) = compiler::types::types(&root, Results::Pair);
+            let text = text.expect("only cases without errors have it");
+            mlua::Lua::new().load(&text).into_function().expect("annotations are comments of valid Lua");
+            compare(&types, &text, &mut failures);
         }
     }
     assert!(failures.is_empty(), "{failures}");

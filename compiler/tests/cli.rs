@@ -63,6 +63,21 @@ fn a_bundle_is_built_inspected_and_left_out_of_strange_folders() {
 }
 
 #[test]
+fn annotations_go_to_stdout_unless_there_are_errors() {
+    let output = run(&["types", "lua-entries/app"]);
+    assert_eq!(output.status.code(), Some(0));
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    assert_eq!(stdout(&output), std::fs::read_to_string(cases.join("lua-entries/types.lua")).unwrap());
+
+    let output = run(&["types", "error-lua-syntax/app"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), String::new()));
+    assert!(
+        stdout(&run(&["types", "lua-types/app", "--results", "table"]))
+            .contains("\"app.my-lib:fails\"): { ok: true }|")
+    );
+}
+
+#[test]
 fn wrong_usage_and_missing_bundles_have_codes_of_their_own() {
     assert_eq!(run(&["--no-such-option"]).status.code(), Some(2));
     assert_eq!(run(&["explain", "E9999"]).status.code(), Some(2));

@@ -58,7 +58,6 @@ pub(crate) enum Arguments {
 }
 
 /// What a function says of itself.
-#[expect(dead_code, reason = "for declarations of the registry")]
 #[derive(Debug, Default)]
 pub(crate) struct Function {
     /// Type parameters.
@@ -81,7 +80,6 @@ pub(crate) struct Param {
 }
 
 /// `type Name<T> = …`.
-#[expect(dead_code, reason = "for declarations of the registry")]
 #[derive(Debug)]
 pub(crate) struct TypeDeclaration {
     /// Its name.

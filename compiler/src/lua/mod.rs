@@ -25,6 +25,15 @@ mod statement;
 mod tests;
 mod token;
 pub(crate) mod types;
-mod value;
+pub(crate) mod value;
 
 pub(crate) use plan::{LuaPlan, plan};
+pub(crate) use token::KEYWORDS;
+
+/// The string that the literal `written` stands for, if it is one.
+pub(crate) fn unquoted(written: &str) -> Option<String> {
+    match lexer::Lexer::new(written).next_token().ok()?.kind {
+        token::Kind::Text(text) => Some(text),
+        _ => None,
+    }
+}

@@ -5,6 +5,7 @@
 //! entry, is kept with the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use registry_schema::authored::Definition;
@@ -43,6 +44,8 @@ pub(crate) struct PlannedLua {
     pub(crate) data: serde_json::Value,
     /// Why it can't run, if so.
     pub(crate) unavailable: Option<String>,
+    /// What its source says.
+    pub(crate) chunk: Arc<Chunk>,
 }
 
 /// The fields that the three kinds share.
@@ -86,15 +89,19 @@ impl<'r> Fields<'r> {
 }
 
 /// What reading a source gave.
-type Read = Result<Chunk, Vec<Mistake>>;
+type Read = Result<Arc<Chunk>, Vec<Mistake>>;
 
 /// The Lua entries of `registry`, whose WebAssembly entries are `planned`; those with faults are left out.
 pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut Diagnostics) -> LuaPlan {
     let entries: Vec<(&Entry, Fields<'_>)> =
         registry.entries.values().filter_map(|entry| Some((entry, Fields::of(entry)?))).collect();
     let sources: BTreeSet<&str> = entries.iter().map(|(_, fields)| fields.source).collect();
-    let chunks: BTreeMap<&str, Read> =
-        sources.into_iter().collect::<Vec<_>>().into_par_iter().map(|it| (it, parse(it))).collect();
+    let chunks: BTreeMap<&str, Read> = sources
+        .into_iter()
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|it| (it, parse(it).map(Arc::new)))
+        .collect();
 
     let graph: BTreeMap<&EntryId, Vec<(String, EntryId)>> = entries
         .iter()
@@ -153,7 +160,8 @@ pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut D
         let warnings = linter.check(entry, &lua, fields.source, chunk);
         diagnostics.extend(warnings.iter().map(|fault| fault.report(entry)));
         let reason = entry.unavailable.clone().or_else(|| unavailable.get(&entry.id).cloned());
-        plan.entries.insert(entry.id.clone(), PlannedLua { lua, data: rest(entry), unavailable: reason });
+        let planned = PlannedLua { lua, data: rest(entry), unavailable: reason, chunk: Arc::clone(chunk) };
+        plan.entries.insert(entry.id.clone(), planned);
     }
     plan.files =
         files.into_iter().map(|(path, text)| Carried { path, bytes: text.as_bytes().to_vec() }).collect();
