@@ -70,7 +70,7 @@ impl<'s> Parser<'s> {
     }
 
     /// Priorities of the operator with two operands that is there: to its left and to its right.
-    fn operator(&self) -> Option<(u8, u8)> {
+    pub(super) fn operator(&self) -> Option<(u8, u8)> {
         let Kind::Fixed(operator) = self.token.kind else { return None };
         Some(match operator {
             "or" => (1, 1),
@@ -156,11 +156,7 @@ impl<'s> Parser<'s> {
                 "!" => {
                     let end = self.token.end;
                     if self.peek(0).is_some_and(|next| next.is("=") && next.start == end) {
-                        return Err(Mistake::syntax(
-                            self.token.start,
-                            "found `!=`, expected an operator of Lua",
-                        )
-                        .help("Lua writes `~=`"));
+                        return Err(self.expected("an operator"));
                     }
                     self.erase()?;
                     Expression { form: Form::Other, ..read }

@@ -195,7 +195,8 @@ impl<'s> Parser<'s> {
 
     /// The fault that something else than `expected` is there.
     pub(super) fn expected(&self, expected: impl fmt::Display) -> Mistake {
-        Mistake::syntax(self.token.start, format!("found {}, expected {expected}", self.token))
+        let mistake = Mistake::syntax(self.token.start, format!("found {}, expected {expected}", self.token));
+        if self.is("!") { mistake.help("Lua writes `~=` for not equal") } else { mistake }
     }
 
     /// Goes one level deeper; [`Self::leave`] comes back.

@@ -309,10 +309,7 @@ impl<'s> Parser<'s> {
         if !self.is("=") && !self.is(",") {
             return match first.form {
                 Form::Call => Ok(()),
-                _ => Err(Mistake::syntax(
-                    start,
-                    "an expression alone is no statement, expected a call or an assignment",
-                )),
+                _ => Err(self.no_statement(start)),
             };
         }
         let mut targets = vec![self.target(first)?];
@@ -331,6 +328,16 @@ impl<'s> Parser<'s> {
             self.assign(target, value.unwrap_or_default())?;
         }
         Ok(())
+    }
+
+    /// The fault that the expression that began at the byte `start` stands alone.
+    fn no_statement(&mut self, start: usize) -> Mistake {
+        let message = "an expression alone is no statement, expected a call or an assignment";
+        let mistake = Mistake::syntax(start, message);
+        match self.operator().is_some() && self.peek_is(0, "=") {
+            true => mistake.help("Lua has no `+=`: write the variable on both sides of `=`"),
+            false => mistake,
+        }
     }
 
     /// Checks that `read` can be assigned to.

@@ -286,7 +286,7 @@ fn faults_have_their_place() {
             "found `=`, expected `->` behind the parameters of a function type",
         ),
         ("local x <const> = 1\nx = 2", 2, 1, "`x` is constant and can't be assigned to"),
-        ("x = a != b", 1, 7, "found `!=`, expected an operator of Lua"),
+        ("x = a != b", 1, 7, "found `!`, expected an operator"),
         ("goto x\nlocal y\n::x:: f(y)", 1, 1, "this goto jumps into the scope of the local variable `y`"),
         ("x = y z", 1, 7, "an expression alone is no statement, expected a call or an assignment"),
         ("x.y\nz = 1", 1, 1, "an expression alone is no statement, expected a call or an assignment"),

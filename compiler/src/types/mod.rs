@@ -2,8 +2,8 @@
 //!
 //! The file stands for the module `funcs`: one overload of `funcs.call` and `funcs.async`, and of the same
 //! methods of executors, for every function of the registry, with its id as a literal type. Types of
-//! WebAssembly functions come from their signatures ([`wit`]), those of Lua functions from their annotations
-//! ([`lua`]); what does not say is `any`. Output is sorted and depends on nothing but the registry.
+//! WebAssembly functions come from their signatures (`wit.rs`), those of Lua functions from their annotations
+//! (`lua.rs`); what does not say is `any`. Output is sorted and depends on nothing but the registry.
 
 mod lua;
 mod text;
