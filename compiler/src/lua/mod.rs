@@ -1,14 +1,15 @@
 //! Lua entries: sources are read, their types are erased, and what they require is resolved.
 //!
 //! - `lexer.rs`, `token.rs`: text to tokens.
-//! - `parser.rs` with `statement.rs`, `function.rs`, `expression.rs`, `call.rs` and `types.rs`: the grammar of
+//! - `parser.rs` with `statement.rs`, `function.rs`, `expression.rs`, `call.rs` and `annotation.rs`: the grammar of
 //!   Lua 5.4 with types. `scope.rs` knows names, labels and limits, `value.rs` what values are known to be.
-//! - `chunk.rs`: what comes of a source. `mistake.rs`: what is wrong with it.
+//! - `chunk.rs`, `types.rs`: what comes of a source. `mistake.rs`: what is wrong with it.
 //! - `plan.rs`, `imports.rs`: entries to what the manifest says of them. `lint.rs`: what sources say of others.
 //!
 //! The loader compiles a source as `return function(_ENV, ...) ` + text + a line end and `end`, so the chunk
 //! has one local variable of its own from the beginning.
 
+mod annotation;
 mod call;
 pub(crate) mod chunk;
 mod expression;

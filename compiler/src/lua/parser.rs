@@ -1,5 +1,5 @@
 //! The parser's tokens, errors and limits; its rules are in [`super::statement`], [`super::expression`] and
-//! [`super::types`].
+//! [`super::annotation`].
 //!
 //! Recursive descent as in `lparser.c` of Lua 5.4, rule by rule, so that the same sources are accepted and
 //! refused. Types are read where Lua would refuse what stands there, and blanked out token by token.
@@ -226,7 +226,7 @@ impl<'s> Parser<'s> {
         let is_type = |name: &str| declared.contains(name) || BUILT_IN.contains(&name);
         let uses = self.globals.iter().filter(|(name, _)| is_type(name)).chain(&self.validated);
         uses.filter(|(name, _)| !self.assigned.contains(name))
-            .map(|(name, at)| super::types::as_value(name, *at))
+            .map(|(name, at)| super::annotation::as_value(name, *at))
             .collect()
     }
 

@@ -15,11 +15,11 @@ use registry_schema::manifest::{LuaEntry, LuaImport, lua_path};
 use registry_schema::{Digest, EntryId, EntryRef};
 
 use super::chunk::Chunk;
-use super::imports;
+use super::imports::{self, Graph};
 use super::lint::Linter;
 use super::mistake::Mistake;
 use super::parser::parse;
-use crate::diagnostic::{Code, Diagnostics};
+use crate::diagnostic::{Code, Diagnostics, Severity};
 use crate::embed::Carried;
 use crate::fault::{Fault, listed};
 use crate::plan::Planned;
@@ -103,7 +103,7 @@ pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut D
         .map(|it| (it, parse(it).map(Arc::new)))
         .collect();
 
-    let graph: BTreeMap<&EntryId, Vec<(String, EntryId)>> = entries
+    let graph: Graph<'_> = entries
         .iter()
         .map(|(entry, fields)| {
             let resolved = fields.imports.iter().map(|(alias, id)| (alias.clone(), entry.resolve(id)));
@@ -116,20 +116,21 @@ pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut D
         faulty.insert(id);
     }
 
+    // Reasons of the entries' own; those of what they import come later.
     let mut own = BTreeMap::new();
     let mut drafts = Vec::new();
-    for (entry, fields) in &entries {
+    for (entry, fields) in entries {
         let mut faults = Vec::new();
         if let Err(mistakes) = &chunks[fields.source] {
             faults.extend(mistakes.iter().map(|mistake| mistake.in_source(fields.source)));
         }
         let builtin = builtin_imports(entry, &mut faults);
-        own.extend(missing_modules(entry, fields, &builtin, &mut faults).map(|reason| (&entry.id, reason)));
-        if faults.iter().any(|fault| fault.severity == crate::diagnostic::Severity::Error) {
+        own.extend(missing_modules(entry, &fields, &builtin, &mut faults).map(|reason| (&entry.id, reason)));
+        if faults.iter().any(|fault| fault.severity == Severity::Error) {
             faulty.insert(&entry.id);
         }
         diagnostics.extend(faults.iter().map(|fault| fault.report(entry)));
-        drafts.push((*entry, *fields, builtin));
+        drafts.push(Draft { entry, fields, builtin });
     }
     let unavailable = imports::unavailable(registry, &graph, &own);
     for (id, reason) in unavailable.iter().filter(|(id, _)| !own.contains_key(*id)) {
@@ -141,31 +142,48 @@ pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut D
 
     let mut linter = Linter::new(registry, planned);
     let mut plan = LuaPlan::default();
-    let mut files: BTreeMap<String, &str> = BTreeMap::new();
-    for (entry, fields, builtin) in drafts.into_iter().filter(|(entry, ..)| !faulty.contains(&entry.id)) {
-        let Ok(chunk) = &chunks[fields.source] else { continue };
-        let source = Digest::of(chunk.erased.as_bytes());
-        files.insert(lua_path(source), &chunk.erased);
-        let mut resolved = builtin;
-        resolved
-            .extend(graph[&entry.id].iter().map(|(alias, id)| (alias.clone(), LuaImport::Entry(id.clone()))));
-        let modules: BTreeSet<String> = fields.modules.iter().cloned().collect();
-        let lua = LuaEntry {
-            source,
-            method: fields.method.cloned(),
-            modules: modules.into_iter().collect(),
-            imports: resolved,
-            pool: fields.pool.cloned(),
-        };
+    for draft in drafts.into_iter().filter(|draft| !faulty.contains(&draft.entry.id)) {
+        let Ok(chunk) = &chunks[draft.fields.source] else { continue };
+        let Draft { entry, fields, .. } = draft;
+        let lua = draft.resolved(chunk, &graph[&entry.id]);
         let warnings = linter.check(entry, &lua, fields.source, chunk);
         diagnostics.extend(warnings.iter().map(|fault| fault.report(entry)));
-        let reason = entry.unavailable.clone().or_else(|| unavailable.get(&entry.id).cloned());
-        let planned = PlannedLua { lua, data: rest(entry), unavailable: reason, chunk: Arc::clone(chunk) };
+        let unavailable = entry.unavailable.clone().or_else(|| unavailable.get(&entry.id).cloned());
+        let planned = PlannedLua { lua, data: rest(entry), unavailable, chunk: Arc::clone(chunk) };
         plan.entries.insert(entry.id.clone(), planned);
     }
-    plan.files =
-        files.into_iter().map(|(path, text)| Carried { path, bytes: text.as_bytes().to_vec() }).collect();
+    plan.files = files(plan.entries.values());
     plan
+}
+
+/// An entry whose own fields were checked.
+struct Draft<'r> {
+    entry: &'r Entry,
+    fields: Fields<'r>,
+    builtin: BTreeMap<String, LuaImport>,
+}
+
+impl Draft<'_> {
+    /// What the manifest says of it, given that it imports `imports`.
+    fn resolved(self, chunk: &Chunk, imports: &[(String, EntryId)]) -> LuaEntry {
+        let mut resolved = self.builtin;
+        resolved.extend(imports.iter().map(|(alias, id)| (alias.clone(), LuaImport::Entry(id.clone()))));
+        let modules: BTreeSet<String> = self.fields.modules.iter().cloned().collect();
+        LuaEntry {
+            source: Digest::of(chunk.erased.as_bytes()),
+            method: self.fields.method.cloned(),
+            modules: modules.into_iter().collect(),
+            imports: resolved,
+            pool: self.fields.pool.cloned(),
+        }
+    }
+}
+
+/// The sources of all entries, each once, sorted by path.
+fn files<'p>(entries: impl Iterator<Item = &'p PlannedLua>) -> Vec<Carried> {
+    let distinct: BTreeMap<String, &str> =
+        entries.map(|entry| (lua_path(entry.lua.source), entry.chunk.erased.as_str())).collect();
+    distinct.into_iter().map(|(path, text)| Carried { path, bytes: text.as_bytes().to_vec() }).collect()
 }
 
 /// Imports such as `:registry`, by alias.

@@ -284,18 +284,18 @@ impl<'s> Scope<'s> {
         check_labels(&self.gotos, at)
     }
 
-    /// Creates a label; `is_last` when nothing but labels and `;` follow in its block.
+    /// Creates a label at `place` in its block.
     ///
     /// # Errors
     /// When it is there already, or a goto would jump into the scope of a variable.
-    pub(crate) fn label(&mut self, name: &'s str, at: usize, end: LabelPlace) -> Result<(), Mistake> {
+    pub(crate) fn label(&mut self, name: &'s str, at: usize, place: LabelPlace) -> Result<(), Mistake> {
         let function = self.functions.last().expect("the chunk is a function that is open while it is read");
         if self.labels[function.first_label..].iter().any(|label| label.name == name) {
             return Err(Mistake::syntax(at, format!("the label `{}` is already there", shortened(name))));
         }
         let block = function.blocks.last();
         // Behind the last statement the variables of the block are out of scope.
-        let active = match end {
+        let active = match place {
             LabelPlace::EndOfBlock => block.map_or(0, |block| block.active),
             LabelPlace::Within => function.active,
         };
