@@ -187,7 +187,6 @@ fn unavailable(wasm: &Wasm, granted: Option<&Granted>) -> Option<Unavailable> {
 fn not_offered(callable: &Callable) -> Option<Unavailable> {
     let needs = callable.wasm.grants.iter().find_map(|group| match group {
         Group::Http => Some("outgoing HTTP (`wasi:http`)"),
-        Group::Funcs => Some("calls between functions (`funcs`)"),
         _ => None,
     })?;
     Some(Unavailable { reason: format!("needs {needs}"), without_component: false })

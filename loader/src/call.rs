@@ -1,103 +1,79 @@
-//! One call: a task of its own with a store of its own.
+//! One call of a WebAssembly function: a store of its own, a limit in time, what the guest returned.
 //!
-//! The callee is never polled inside its caller's future: its task is aborted, and its store dropped,
-//! when the caller's future is dropped. A panic in a host function ends that call, not the process.
+//! The callee is never polled inside the future of a guest that calls it: such a call is a task of its own
+//! (`task.rs`), whose store is dropped when the caller's future is.
 
 use std::sync::Arc;
 
 use registry_schema::ErrorKind;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wasmtime::component::Val;
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
+use crate::bulk::{self, Arguments, Value};
+use crate::context::Context;
 use crate::error::Error;
 use crate::failure;
-use crate::function::{Callable, Prepared};
+use crate::function::{Prepared, WasmFunction};
 use crate::host_state::HostState;
 use crate::loader::Inner;
 use crate::ticker::Deadline;
 use crate::values;
 
-/// Aborts the task when its caller goes away.
-struct Task(JoinHandle<Result<Option<Val>, Error>>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Calls `callable` with `args` on the current tokio runtime.
+/// Calls `function` with `args`. Dropping the future ends the call and drops its store.
 pub(crate) async fn call(
     inner: Arc<Inner>,
-    callable: Arc<Callable>,
-    args: Vec<Val>,
-) -> Result<Option<Val>, Error> {
-    let id = Arc::clone(&callable.id);
-    let mut task = Task(tokio::spawn(run(inner, callable, args)));
-    match (&mut task.0).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => {
-            let message = format!("`{id}`: a host function panicked: {}", panic_message(error.into_panic()));
-            Err(Error::new(ErrorKind::Internal, message))
-        }
-        Err(_) => Err(Error::new(ErrorKind::Canceled, format!("`{id}` was cancelled"))),
-    }
-}
-
-fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
-    match panic.downcast::<String>() {
-        Ok(text) => *text,
-        Err(panic) => match panic.downcast::<&str>() {
-            Ok(text) => (*text).to_owned(),
-            Err(_) => "unknown".to_owned(),
-        },
-    }
-}
-
-async fn run(inner: Arc<Inner>, callable: Arc<Callable>, args: Vec<Val>) -> Result<Option<Val>, Error> {
-    let prepared = callable.prepared(&inner)?;
-    check_arity(&callable, &prepared, args.len())?;
+    function: Arc<WasmFunction>,
+    context: Context,
+    args: Vec<Value>,
+) -> Result<Option<Value>, Error> {
+    let prepared = function.prepared(&inner)?;
+    check_arity(&function, &prepared, args.len())?;
     // A limit beyond the clock's range is no limit.
-    let deadline = callable.max_execution.and_then(|limit| Instant::now().checked_add(limit));
+    let own = function.max_execution.and_then(|limit| Instant::now().checked_add(limit));
+    let context = context.with_deadline(own);
+    let deadline = context.deadline();
     let _running = inner.ticker.running(if deadline.is_some() { Deadline::Set } else { Deadline::None });
-    let store = new_store(&inner, &callable, &prepared, deadline)?;
-    let guest = guest(store, &callable, &prepared, &args);
+    let store = new_store(&inner, &function, &prepared, context, own)?;
+    let guest = guest(store, &function, &prepared, args);
     match deadline {
         None => guest.await,
         Some(deadline) => match tokio::time::timeout_at(deadline, guest).await {
             Ok(result) => result,
-            Err(_) => Err(failure::timeout(&callable)),
+            Err(_) => Err(failure::timeout(&function, own == Some(deadline))),
         },
     }
 }
 
-fn check_arity(callable: &Callable, prepared: &Prepared, found: usize) -> Result<(), Error> {
+fn check_arity(function: &WasmFunction, prepared: &Prepared, found: usize) -> Result<(), Error> {
     let expected = prepared.params.len();
     if expected == found {
         return Ok(());
     }
-    let signature = callable.wasm.signature.as_ref().map(|s| format!(": {s}")).unwrap_or_default();
-    let message = format!("`{}` takes {expected} arguments, {found} were given{signature}", callable.id);
+    let signature = function.wasm.signature.as_ref().map(|s| format!(": {s}")).unwrap_or_default();
+    let message = format!("`{}` takes {expected} arguments, {found} were given{signature}", function.id);
     Err(Error::new(ErrorKind::Invalid, message))
 }
 
 #[cfg_attr(not(feature = "wasi"), expect(unused_variables, reason = "only WASI reads the environment"))]
 fn new_store(
-    inner: &Inner,
-    callable: &Callable,
+    inner: &Arc<Inner>,
+    function: &WasmFunction,
     prepared: &Prepared,
-    deadline: Option<Instant>,
+    context: Context,
+    own_deadline: Option<Instant>,
 ) -> Result<Store<HostState>, Error> {
     let state = HostState {
-        entry: Arc::clone(&callable.id),
-        limiter: callable.limiter.clone(),
-        deadline,
+        #[cfg(feature = "lua")]
+        inner: Arc::clone(inner),
+        entry: Arc::clone(&function.id),
+        limiter: function.limiter.clone(),
+        own_deadline,
+        context,
         #[cfg(feature = "wasi")]
         wasi: {
-            let variables = callable.given.environment(&inner.environment())?;
-            crate::hosts::wasi::WasiState::new(callable.given.clone(), variables)
+            let variables = function.given.environment(&inner.environment())?;
+            crate::hosts::wasi::WasiState::new(function.given.clone(), variables)
         },
     };
     let mut store = Store::new(prepared.pre.engine(), state);
@@ -110,40 +86,44 @@ fn new_store(
 /// At each tick: end what is past its deadline, let others run.
 #[expect(clippy::needless_pass_by_value, reason = "the callback's type")]
 fn at_tick(store: StoreContextMut<'_, HostState>) -> wasmtime::Result<UpdateDeadline> {
-    if store.data().deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-        return Err(wasmtime::Error::from(failure::TimeLimit));
+    let state = store.data();
+    if let Some(deadline) = state.context.deadline()
+        && Instant::now() >= deadline
+    {
+        let own = state.own_deadline == Some(deadline);
+        return Err(wasmtime::Error::from(failure::TimeLimit { own }));
     }
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }
 
 async fn guest(
     mut store: Store<HostState>,
-    callable: &Callable,
+    function: &WasmFunction,
     prepared: &Prepared,
-    args: &[Val],
-) -> Result<Option<Val>, Error> {
+    args: Vec<Value>,
+) -> Result<Option<Value>, Error> {
     let instance = match prepared.pre.instantiate_async(&mut store).await {
         Ok(instance) => instance,
         Err(error) => {
-            return Err(failure::of_guest(callable, &store, &error, failure::During::Instantiation));
+            return Err(failure::of_guest(function, &store, &error, failure::During::Instantiation));
         }
     };
-    let function = instance.get_func(&mut store, prepared.export).ok_or_else(|| {
-        let message = format!("`{}`: no export `{}`", callable.id, callable.wasm.export);
+    let export = instance.get_func(&mut store, prepared.export).ok_or_else(|| {
+        let message = format!("`{}`: no export `{}`", function.id, function.wasm.export);
         Error::new(ErrorKind::Internal, message)
     })?;
-    let mut results = [Val::Bool(false)];
-    let results = if prepared.has_result { &mut results[..] } else { &mut [] };
-    match function.call_async(&mut store, args, results).await {
-        Ok(()) => Ok(results.first_mut().map(|value| std::mem::replace(value, Val::Bool(false)))),
+    let mut args = Arguments::new(prepared.typed, args);
+    match bulk::call(&mut store, export, &mut args, prepared.has_result).await {
+        Ok(result) => Ok(result),
         Err(error) => {
             // wasmtime refuses arguments of a wrong type before anything runs, with a plain error; the
             // check is repeated here, off the fast path, to say which part is wrong.
-            if let Some(problem) = wrong_argument(prepared, args) {
-                return Err(Error::new(ErrorKind::Invalid, format!("`{}`: {problem}", callable.id)));
+            if let Some(problem) = wrong_argument(prepared, args.unchecked()) {
+                return Err(Error::new(ErrorKind::Invalid, format!("`{}`: {problem}", function.id)));
             }
-            failure::exit_status(callable, &error)
-                .unwrap_or_else(|| Err(failure::of_guest(callable, &store, &error, failure::During::Call)))
+            failure::exit_status(function, &error)
+                .map(|status| status.map(|result| result.map(Value::Val)))
+                .unwrap_or_else(|| Err(failure::of_guest(function, &store, &error, failure::During::Call)))
         }
     }
 }

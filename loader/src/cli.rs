@@ -7,13 +7,13 @@ use lexopt::{Arg, Parser, ValueExt};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-Runs a bundle of precompiled WebAssembly components.
+Runs a bundle of precompiled WebAssembly components and Lua.
 
 Usage: loader [OPTIONS] COMMAND
 
 Commands:
   list                             callable ids with their signatures, and what is not offered here
-  call ID [ARG...]                 call a function; arguments and result in WAVE
+  call ID [ARG...]                 call a function; arguments and result in WAVE, of Lua in JSON
   call ID --json '[ARG, ...]'      the same in JSON
   verify                           check every file, load and link every entry, run no guest
 

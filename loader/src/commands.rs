@@ -77,6 +77,7 @@ fn list(loader: &Loader) -> Exit {
         let what = match (&entry.unavailable, entry.signature) {
             (Some(reason), _) => format!("unavailable: {reason}"),
             (None, Some(signature)) => signature.to_string(),
+            (None, None) if entry.kind == "function.lua" => "Lua".to_owned(),
             (None, None) => continue,
         };
         out.push_str(&format!("{:<width$}  {what}\n", entry.id.to_string()));
@@ -106,7 +107,61 @@ fn verify(loader: &Loader) -> Exit {
 }
 
 fn call(loader: &Loader, id: &str, arguments: &Arguments) -> Exit {
-    let outcome = loader.function(id).and_then(|function| {
+    #[cfg(feature = "lua")]
+    let outcome = match loader.is_lua(id) {
+        Ok(true) => call_lua(loader, id, arguments),
+        Ok(false) => call_wasm(loader, id, arguments),
+        Err(error) => Err(error),
+    };
+    #[cfg(not(feature = "lua"))]
+    let outcome = call_wasm(loader, id, arguments);
+    match outcome {
+        Ok(text) => print(&text),
+        Err(error) => {
+            complain(&error.to_string());
+            for (depth, frame) in error.backtrace().iter().enumerate() {
+                let _ = writeln!(std::io::stderr().lock(), "  {depth}: {frame}");
+            }
+            for loader::Frame { source, line, name } in error.stack().map_or(&[][..], |stack| &stack.frames) {
+                let _ = writeln!(std::io::stderr().lock(), "  {source}:{line}: in {name}");
+            }
+            Exit::Failed
+        }
+    }
+}
+
+/// Arguments are JSON, or text where they are none; the result is JSON.
+#[cfg(feature = "lua")]
+fn call_lua(loader: &Loader, id: &str, arguments: &Arguments) -> Result<String, Error> {
+    use loader::Data;
+    let args = match arguments {
+        Arguments::Wave(texts) => texts
+            .iter()
+            .map(|text| match serde_json::from_str::<serde_json::Value>(text) {
+                Ok(json) => Data::from(&json),
+                Err(_) => Data::from(text.as_str()),
+            })
+            .collect(),
+        Arguments::Json(text) => json_arguments(text)?.iter().map(Data::from).collect(),
+    };
+    let value = loader.call_data_blocking(id, args, loader::Context::default())?;
+    match (&value, arguments) {
+        (Data::Nil, Arguments::Wave(_)) => Ok(String::new()),
+        (value, _) => Ok(value.to_json().map_err(invalid)?.to_string() + "\n"),
+    }
+}
+
+fn json_arguments(text: &str) -> Result<Vec<serde_json::Value>, Error> {
+    let json =
+        serde_json::from_str(text).map_err(|error| invalid(format!("`--json` is no JSON: {error}")))?;
+    match json {
+        serde_json::Value::Array(items) => Ok(items),
+        _ => Err(invalid("`--json` takes an array".into())),
+    }
+}
+
+fn call_wasm(loader: &Loader, id: &str, arguments: &Arguments) -> Result<String, Error> {
+    loader.function(id).and_then(|function| {
         let args = read_arguments(id, function.params(), arguments)?;
         let value = loader.call_blocking(id, &args)?;
         let text = match (value, arguments) {
@@ -116,17 +171,7 @@ fn call(loader: &Loader, id: &str, arguments: &Arguments) -> Exit {
             (Some(value), Arguments::Json(_)) => values::json::print(&value).map_err(invalid)?,
         };
         Ok(text + "\n")
-    });
-    match outcome {
-        Ok(text) => print(&text),
-        Err(error) => {
-            complain(&error.to_string());
-            for (depth, frame) in error.details().iter().enumerate() {
-                let _ = writeln!(std::io::stderr().lock(), "  {depth}: {frame}");
-            }
-            Exit::Failed
-        }
-    }
+    })
 }
 
 fn invalid(message: String) -> Error {
@@ -153,11 +198,9 @@ fn read_arguments(id: &str, params: &[(String, Type)], arguments: &Arguments) ->
                 .collect()
         }
         Arguments::Json(text) => {
-            let json: serde_json::Value = serde_json::from_str(text)
-                .map_err(|error| invalid(format!("`--json` is no JSON: {error}")))?;
-            let items = json.as_array().ok_or_else(|| invalid("`--json` takes an array".into()))?;
+            let items = json_arguments(text)?;
             count(items.len())?;
-            let pairs = params.iter().zip(items);
+            let pairs = params.iter().zip(&items);
             pairs.map(|((name, ty), item)| values::json::parse(name, item, ty).map_err(invalid)).collect()
         }
     }

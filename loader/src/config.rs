@@ -20,6 +20,88 @@ pub const FIBRE_STACK_BYTES: usize = 2 << 20;
 /// Longest line of a guest's output that is logged as one, in bytes; a longer one is split.
 pub const LOG_LINE_BYTES_MAX: usize = 16 << 10;
 
+/// Deepest nesting of a table that leaves its Lua invocation.
+pub const LUA_NESTING_MAX: usize = 128;
+/// Frames of the stack that an error object made in Lua keeps.
+pub const LUA_STACK_FRAMES_MAX: usize = 64;
+/// Deepest nesting of JSON that Lua reads or writes.
+pub const JSON_NESTING_MAX: usize = 128;
+/// Largest text that `json.encode` makes, in bytes: tables that share parts can be far larger as text.
+pub const JSON_BYTES_MAX: usize = 64 << 20;
+/// Largest JSON schema, in bytes of its text.
+pub const JSON_SCHEMA_BYTES_MAX: usize = 256 << 10;
+/// Compiled schemas that a Lua state keeps; one more empties the store.
+pub const JSON_SCHEMAS_KEPT_MAX: usize = 32;
+/// Steps of one validation: a schema's references can multiply them without end.
+pub const JSON_SCHEMA_STEPS_MAX: u64 = 4_000_000;
+/// Timers and tickers under way in one Lua invocation.
+pub const LUA_TIMERS_MAX: usize = 10_000;
+/// Largest file of a time zone that is read, in bytes; the system's have a few thousand.
+pub const ZONE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Longest name of a time zone, in bytes.
+pub const ZONE_NAME_BYTES_MAX: usize = 255;
+/// Time zones that are kept once they were read, twice as many as there are; others are read each time.
+pub const ZONES_KEPT_MAX: usize = 1_200;
+/// Fields of one record of the log; further ones are dropped.
+pub const LOG_FIELDS_MAX: usize = 64;
+/// Longest regular expression of a filter of `registry.find`, in bytes.
+pub const REGISTRY_PATTERN_BYTES_MAX: usize = 4 << 10;
+/// Operations of one changeset of the module `registry`.
+pub const REGISTRY_CHANGES_MAX: usize = 10_000;
+/// Volumes, files and scanners that one Lua invocation has open.
+pub const FS_OPEN_MAX: usize = 64;
+/// Largest file that Lua reads at once, in bytes; larger ones are read in parts.
+pub const FS_READ_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes that one `read` of an open file gives.
+pub const FS_CHUNK_BYTES_MAX: usize = 16 << 20;
+/// Longest token of a scanner, in bytes.
+pub const FS_TOKEN_BYTES_MAX: usize = 256 << 10;
+/// Items of a folder that are listed; one with more fails.
+pub const FS_LIST_MAX: usize = 100_000;
+/// Longest path inside a volume, in bytes: what systems take.
+pub const FS_PATH_BYTES_MAX: usize = 4_095;
+/// Memory outside of Lua that one invocation holds: what its errors and loggers say, files on their way, in
+/// bytes.
+pub const LUA_HELD_BYTES_MAX: usize = 128 << 20;
+/// Memory of one Lua invocation, in bytes.
+pub const LUA_MEMORY_BYTES_MAX: usize = 256 << 20;
+/// Instructions that a Lua coroutine runs before others get their turn.
+pub const LUA_INSTRUCTIONS_PER_TURN: u32 = 20_000;
+/// Idle Lua states that are kept for the next invocations.
+pub const LUA_IDLE_STATES_MAX: usize = 64;
+/// Memory of a Lua state that is still kept after its invocation, in bytes.
+pub const LUA_KEPT_BYTES_MAX: usize = 4 << 20;
+/// Most attempts of a call that is repeated (`retry.max_attempts`).
+pub const RETRY_ATTEMPTS_MAX: u32 = 100;
+/// Longest wait between two attempts.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(3600);
+/// Deepest nesting of calls: one more fails.
+pub const CALL_DEPTH_MAX: u32 = 64;
+
+/// Deepest nesting of storages and of variables whose values name others.
+pub const ENV_DEPTH_MAX: usize = 16;
+/// Largest file of an `env.storage.file`, in bytes.
+pub const ENV_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Value that Lua gives to a variable, in bytes.
+pub const ENV_VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// Metadata of an actor, of a resource that is asked for, or of a token, in bytes. A condition looks at each
+/// key of a table, and a token is kept until it expires.
+pub const SECURITY_META_BYTES_MAX: usize = 64 << 10;
+/// Compiled size of a regular expression in a policy, in bytes.
+pub const POLICY_REGEX_BYTES_MAX: usize = 64 << 10;
+/// Text that a regular expression is tried on, in bytes; the time is at most its product with the
+/// expression's size. A longer one can't be compared, which counts against the caller.
+pub const POLICY_REGEX_TEXT_BYTES_MAX: usize = 8 << 10;
+/// Default of the random bytes in a token (`token_length`).
+pub const TOKEN_BYTES: u32 = 32;
+/// Random bytes in a token.
+pub const TOKEN_BYTES_MAX: u32 = 1024;
+/// Default life of a token (`default_expiration`).
+pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Default of the values in a `store.memory` (`max_size`).
+pub const STORE_VALUES_MAX: u64 = 10_000;
+
 /// When the ticker runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ticking {

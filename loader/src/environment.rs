@@ -4,36 +4,48 @@
 //! A name is looked up as a variable's public name, then as an entry id, then as an entry's name in the
 //! asking entry's own namespace. Values are read when they are asked for, never kept.
 
-use std::borrow::Cow;
+#[cfg(feature = "lua")]
+mod change;
+mod file;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use registry_schema::authored::env::{EnvStorageFile, EnvStorageRouter, EnvStorageStatic, EnvVariable};
-use registry_schema::authored::scalar::{FromScalar, ScalarValue, Templated};
+use registry_schema::authored::scalar::{FromScalar, ScalarError, ScalarValue, Templated};
 use registry_schema::manifest::Entry;
 use registry_schema::manifest_file::Manifest;
 use registry_schema::{EntryId, EntryRef, ErrorKind, Namespace};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::ENV_DEPTH_MAX;
+use crate::data::{Data, Table};
 use crate::error::Error;
 
-/// Deepest nesting of storages and of variables whose values name others.
-const DEPTH_MAX: usize = 16;
-/// Largest file of an `env.storage.file`, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// What a loader keeps of its variables.
+#[derive(Default)]
+pub(crate) struct Variables {
+    /// Variables by public name, found when one is first asked for.
+    names: OnceLock<BTreeMap<String, EntryId>>,
+    /// What was written to each `env.storage.memory`.
+    memory: Mutex<HashMap<EntryId, HashMap<String, String>>>,
+}
 
 /// Reads variables of one bundle.
 pub(crate) struct Environment<'a> {
     manifest: &'a Manifest,
     /// Folder that `file_path` is relative to.
     root: PathBuf,
+    variables: &'a Variables,
 }
 
 impl<'a> Environment<'a> {
-    pub(crate) fn new(manifest: &'a Manifest, root: PathBuf) -> Self {
-        Self { manifest, root }
+    pub(crate) fn new(manifest: &'a Manifest, root: PathBuf, variables: &'a Variables) -> Self {
+        Self { manifest, root, variables }
     }
 
-    #[cfg(any(feature = "wasi", test))]
     /// The value of the `env.variable` entry `id`; `None` when nothing sets it and it has no default.
     pub(crate) fn variable(&self, id: &EntryId) -> Result<Option<String>, Error> {
         self.variable_at(id, 0)
@@ -53,19 +65,154 @@ impl<'a> Environment<'a> {
         T::from_text(&text).map_err(|error| invalid(format!("`{field}`: {error}")))
     }
 
-    fn variable_at(&self, id: &EntryId, depth: usize) -> Result<Option<String>, Error> {
-        check_depth(id, depth)?;
+    /// `field` of an entry in `own` that may be text, number or switch. A value that is one placeholder and
+    /// nothing else has the type of the variable's default.
+    pub(crate) fn resolve_scalar(
+        &self,
+        own: &Namespace,
+        field: &str,
+        value: &Templated<ScalarValue>,
+    ) -> Result<ScalarValue, Error> {
+        let text = match value {
+            Templated::Value(value) => return Ok(value.clone()),
+            Templated::Template(text) => text,
+        };
+        let resolved = self.interpolate(own, text, 0)?;
+        let typed = match self.typed_default(own, text)? {
+            Some(ScalarValue::Bool(_)) => bool::from_text(&resolved).map(ScalarValue::Bool),
+            Some(ScalarValue::Integer(_)) => i64::from_text(&resolved).map(ScalarValue::Integer),
+            Some(ScalarValue::Float(_)) => f64::from_text(&resolved).map(ScalarValue::Float),
+            Some(ScalarValue::Text(_)) | None => Ok(ScalarValue::Text(resolved)),
+        };
+        typed.map_err(|error: ScalarError| invalid(format!("`{field}`: {error}")))
+    }
+
+    /// `value` of an entry in `own`, every text in it resolved like a scalar.
+    pub(crate) fn resolve_data(
+        &self,
+        own: &Namespace,
+        field: &str,
+        value: &serde_json::Value,
+    ) -> Result<Data, Error> {
+        use serde_json::Value;
+        Ok(match value {
+            Value::String(_) => {
+                let text = Templated::<ScalarValue>::deserialize(value);
+                let text = text.map_err(|error| invalid(format!("`{field}`: {error}")))?;
+                match self.resolve_scalar(own, field, &text)? {
+                    ScalarValue::Bool(value) => Data::Bool(value),
+                    ScalarValue::Integer(value) => Data::Integer(value),
+                    ScalarValue::Float(value) => Data::Float(value),
+                    ScalarValue::Text(text) => Data::from(text),
+                }
+            }
+            Value::Array(items) => {
+                let items = items.iter().map(|item| self.resolve_data(own, field, item));
+                items.collect::<Result<Data, Error>>()?
+            }
+            Value::Object(object) => {
+                let fields = object.iter().map(|(key, value)| {
+                    Ok((Data::from(key.as_str()), self.resolve_data(own, field, value)?))
+                });
+                Data::Table(Table { array: Vec::new(), fields: fields.collect::<Result<_, Error>>()? })
+            }
+            value => Data::from(value),
+        })
+    }
+
+    /// A section of the application's configuration (`.wippy.yaml`), placeholders unresolved.
+    pub(crate) fn setting(&self, section: &str) -> Option<&'a serde_json::Value> {
+        self.manifest.head().config.get(section)
+    }
+
+    /// `value` of the application's configuration, its placeholders resolved. It stands in no namespace:
+    /// variables are named by public name or id.
+    pub(crate) fn resolve_setting<T: FromScalar + Clone>(
+        &self,
+        field: &str,
+        value: &Templated<T>,
+    ) -> Result<T, Error> {
+        let nowhere = "config".parse().map_err(|error| invalid(format!("{error}")))?;
+        self.resolve(&nowhere, field, value)
+    }
+
+    /// The default of the variable that `text` is a placeholder for, if it is that and no more.
+    fn typed_default(&self, own: &Namespace, text: &str) -> Result<Option<ScalarValue>, Error> {
+        let whole = text.strip_prefix("${env:").and_then(|rest| rest.strip_suffix('}'));
+        let Some(body) = whole.filter(|body| !body.contains('}')) else { return Ok(None) };
+        let name = body.split('|').next().unwrap_or(body);
+        let Some(id) = self.find(own, name)? else { return Ok(None) };
+        Ok(self.definition(&id)?.default.and_then(|default| default.value().cloned()))
+    }
+
+    /// The variable that `name` means in `own`: by public name, id, or name in the namespace.
+    ///
+    /// # Errors
+    /// `INVALID` when it is neither.
+    pub(crate) fn find(&self, own: &Namespace, name: &str) -> Result<Option<EntryId>, Error> {
+        if let Some(id) = self.names()?.get(name) {
+            return Ok(Some(id.clone()));
+        }
+        let reference: EntryRef = name.parse().map_err(|error| invalid(format!("variable: {error}")))?;
+        let id = reference.resolve(own);
+        let entry = self.manifest.entry(&id)?;
+        Ok(entry.is_some_and(|entry| entry.kind == "env.variable").then_some(id))
+    }
+
+    /// Every variable that has a public name, by it.
+    pub(crate) fn names(&self) -> Result<&'a BTreeMap<String, EntryId>, Error> {
+        if let Some(names) = self.variables.names.get() {
+            return Ok(names);
+        }
+        let mut names = BTreeMap::new();
+        for entry in self.manifest.entries() {
+            let entry = entry?;
+            let public = entry.data.get("variable").and_then(serde_json::Value::as_str);
+            if let Some(name) = public.filter(|_| entry.kind == "env.variable") {
+                names.entry(name.to_owned()).or_insert(entry.id);
+            }
+        }
+        Ok(self.variables.names.get_or_init(|| names))
+    }
+
+    fn memory(&self) -> MutexGuard<'a, HashMap<EntryId, HashMap<String, String>>> {
+        // Each change is one insertion: whole after any panic.
+        self.variables.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn definition(&self, id: &EntryId) -> Result<EnvVariable, Error> {
         let missing = || Error::new(ErrorKind::NotFound, format!("no `env.variable` entry `{id}`"));
         let entry = self.manifest.entry(id)?.ok_or_else(missing)?;
         if entry.kind != "env.variable" {
             return Err(missing());
         }
-        let variable: EnvVariable = read(&entry)?;
+        check_available(&entry)?;
+        read(&entry)
+    }
+
+    /// The name that `variable` has in its storage.
+    fn stored_name(&self, id: &EntryId, variable: &EnvVariable, depth: usize) -> Result<String, Error> {
+        match &variable.variable {
+            Some(name) => self.text(id.namespace(), name, depth),
+            None => Ok(id.name().to_owned()),
+        }
+    }
+
+    /// The entry of the storage `id`.
+    fn storage(&self, id: &EntryId, depth: usize) -> Result<Entry, Error> {
+        check_depth(id, depth)?;
+        let entry = self.manifest.entry(id)?.filter(|entry| entry.kind.starts_with("env.storage."));
+        let missing = || Error::new(ErrorKind::NotFound, format!("no `env.storage.*` entry `{id}`"));
+        let entry = entry.ok_or_else(missing)?;
+        check_available(&entry)?;
+        Ok(entry)
+    }
+
+    fn variable_at(&self, id: &EntryId, depth: usize) -> Result<Option<String>, Error> {
+        check_depth(id, depth)?;
+        let variable = self.definition(id)?;
         let own = id.namespace();
-        let name = match &variable.variable {
-            Some(name) => self.text(own, name, depth)?,
-            None => id.name().to_owned(),
-        };
+        let name = self.stored_name(id, &variable, depth)?;
         if let Some(value) = self.stored(&variable.storage.resolve(own), &name, depth + 1)? {
             return Ok(Some(value));
         }
@@ -78,14 +225,11 @@ impl<'a> Environment<'a> {
 
     /// What the storage `id` has under `name`.
     fn stored(&self, id: &EntryId, name: &str, depth: usize) -> Result<Option<String>, Error> {
-        check_depth(id, depth)?;
+        let entry = self.storage(id, depth)?;
         let own = id.namespace();
-        let missing = || Error::new(ErrorKind::NotFound, format!("no `env.storage.*` entry `{id}`"));
-        let entry = self.manifest.entry(id)?.ok_or_else(missing)?;
         match entry.kind.as_str() {
             "env.storage.os" => Ok(std::env::var(name).ok()),
-            // Nothing writes to it before Lua does.
-            "env.storage.memory" => Ok(None),
+            "env.storage.memory" => Ok(self.memory().get(id).and_then(|values| values.get(name)).cloned()),
             "env.storage.static" => match read::<EnvStorageStatic>(&entry)?.values.get(name) {
                 None => Ok(None),
                 Some(Templated::Value(value)) => Ok(Some(value.0.clone())),
@@ -94,7 +238,7 @@ impl<'a> Environment<'a> {
             "env.storage.file" => {
                 let storage: EnvStorageFile = read(&entry)?;
                 let path = self.root.join(self.text(own, &storage.file_path, depth)?);
-                read_file(id, &path, name)
+                file::get(id, &path, name)
             }
             "env.storage.router" => {
                 for next in &read::<EnvStorageRouter>(&entry)?.storages {
@@ -104,7 +248,10 @@ impl<'a> Environment<'a> {
                 }
                 Ok(None)
             }
-            _ => Err(missing()),
+            kind => {
+                let message = format!("the storage `{id}` is of the unknown kind `{kind}`");
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
         }
     }
 
@@ -118,9 +265,9 @@ impl<'a> Environment<'a> {
     /// Replaces `${env:NAME}`, `${env:NAME|default}` and `${NAME|default}`; `$${` is a literal `${`, and
     /// a bare `${NAME}` stays as it is.
     fn interpolate(&self, own: &Namespace, text: &str, depth: usize) -> Result<String, Error> {
-        if depth > DEPTH_MAX {
+        if depth > ENV_DEPTH_MAX {
             return Err(invalid(format!(
-                "variables in `{text}` name each other in a circle, or more than {DEPTH_MAX} deep"
+                "variables in `{text}` name each other in a circle, or more than {ENV_DEPTH_MAX} deep"
             )));
         }
         let mut out = String::with_capacity(text.len());
@@ -161,19 +308,10 @@ impl<'a> Environment<'a> {
         Ok(out)
     }
 
-    /// The variable that `name` means in `own`: by public name, id, or name in the namespace.
+    /// The value of the variable that `name` means in `own`.
     fn named(&self, own: &Namespace, name: &str, depth: usize) -> Result<Option<String>, Error> {
-        for entry in self.manifest.entries() {
-            let entry = entry?;
-            let public = entry.data.get("variable").and_then(serde_json::Value::as_str);
-            if entry.kind == "env.variable" && public == Some(name) {
-                return self.variable_at(&entry.id, depth);
-            }
-        }
-        let reference: EntryRef = name.parse().map_err(|error| invalid(format!("placeholder: {error}")))?;
-        let id = reference.resolve(own);
-        match self.manifest.entry(&id)? {
-            Some(_) => self.variable_at(&id, depth),
+        match self.find(own, name)? {
+            Some(id) => self.variable_at(&id, depth),
             None => Ok(None),
         }
     }
@@ -191,9 +329,9 @@ fn read<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
 }
 
 fn check_depth(id: &EntryId, depth: usize) -> Result<(), Error> {
-    if depth > DEPTH_MAX {
+    if depth > ENV_DEPTH_MAX {
         return Err(invalid(format!(
-            "storages and variables around `{id}` name each other in a circle, or more than {DEPTH_MAX} deep"
+            "storages and variables around `{id}` name each other in a circle, or more than {ENV_DEPTH_MAX} deep"
         )));
     }
     Ok(())
@@ -208,36 +346,15 @@ fn plain(value: &ScalarValue) -> String {
     }
 }
 
-/// `NAME=VALUE` lines; `#` starts a comment, `export ` and quotes around a value are dropped.
-fn read_file(id: &EntryId, path: &std::path::Path, name: &str) -> Result<Option<String>, Error> {
-    use std::io::Read;
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(id, path, &error)),
-    };
-    let mut text = String::new();
-    let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|error| unreadable(id, path, &error))?;
-    Ok(text.lines().find_map(|line| {
-        let line = line.trim();
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let (key, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
-        (key.trim() == name).then(|| unquote(value.trim()).into_owned())
-    }))
-}
-
-fn unquote(value: &str) -> Cow<'_, str> {
-    for quote in ['"', '\''] {
-        if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            return Cow::Borrowed(inner);
+/// What restricts a variable or storage and was not understood makes it unavailable.
+fn check_available(entry: &Entry) -> Result<(), Error> {
+    match &entry.unavailable {
+        Some(reason) => {
+            let message = format!("`{}` is not available: {reason}", entry.id);
+            Err(Error::new(ErrorKind::Unavailable, message))
         }
+        None => Ok(()),
     }
-    Cow::Borrowed(value)
-}
-
-fn unreadable(id: &EntryId, path: &std::path::Path, error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("`{id}` can't read `{}`: {error}", path.display()))
 }
 
 fn invalid(message: String) -> Error {
@@ -255,14 +372,8 @@ mod tests {
     fn manifest(entries: &[(&str, &str, serde_json::Value)]) -> Manifest {
         let mut entries: Vec<Entry> = entries
             .iter()
-            .map(|(id, kind, data)| Entry {
-                id: id.parse().unwrap(),
-                kind: (*kind).to_owned(),
-                meta: serde_json::Map::new(),
-                unavailable: None,
-                wasm: None,
-                lua: None,
-                data: data.clone(),
+            .map(|(id, kind, data)| {
+                serde_json::from_value(json!({"id": id, "kind": kind, "data": data})).unwrap()
             })
             .collect();
         entries.sort_by(|a, b| a.id.cmp(&b.id));
@@ -271,7 +382,8 @@ mod tests {
     }
 
     fn resolve(manifest: &Manifest, text: &str) -> Result<String, Error> {
-        let environment = Environment::new(manifest, PathBuf::from("/nonexistent"));
+        let variables = Variables::default();
+        let environment = Environment::new(manifest, PathBuf::from("/nonexistent"), &variables);
         let own = "app".parse().unwrap();
         environment.resolve(&own, "field", &Templated::<String>::Template(text.to_owned()))
     }
@@ -308,9 +420,22 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_dropped_in_pairs() {
-        assert_eq!(unquote("\"a b\""), "a b");
-        assert_eq!(unquote("'a'"), "a");
-        assert_eq!(unquote("\"a"), "\"a");
+    fn a_value_that_is_one_placeholder_has_the_type_of_the_default() {
+        let manifest = manifest(&[
+            ("app:m", "env.storage.memory", json!({})),
+            ("app:level", "env.variable", json!({"variable": "LEVEL", "storage": "m", "default": 3})),
+            ("app:text", "env.variable", json!({"storage": "m", "default": "3"})),
+        ]);
+        let variables = Variables::default();
+        let environment = Environment::new(&manifest, PathBuf::new(), &variables);
+        let own = "app".parse().unwrap();
+        let resolve = |text: &str| {
+            environment.resolve_scalar(&own, "value", &Templated::Template(text.to_owned())).unwrap()
+        };
+        assert_eq!(resolve("${env:LEVEL}"), ScalarValue::Integer(3));
+        assert_eq!(resolve("${env:app:level|9}"), ScalarValue::Integer(3));
+        assert_eq!(resolve("${env:LEVEL}0"), ScalarValue::Text("30".to_owned()));
+        assert_eq!(resolve("${env:LEVEL}${env:LEVEL}"), ScalarValue::Text("33".to_owned()));
+        assert_eq!(resolve("${env:text}"), ScalarValue::Text("3".to_owned()));
     }
 }

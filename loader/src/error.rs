@@ -8,34 +8,91 @@ use std::path::PathBuf;
 pub use registry_schema::ErrorKind;
 use registry_schema::manifest_file::ManifestError;
 
+use crate::data::Data;
+
 /// Why a call failed.
 ///
-/// The kinds are those of COMPAT's table: the same in Rust, in Lua and on the command line.
+/// The kinds are the same in Rust, in Lua (`en/lua/core/errors.md`) and on the command line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    retryable: bool,
-    details: Vec<String>,
+    retryable: Option<bool>,
+    details: Data,
+    stack: Option<Box<Stack>>,
+}
+
+/// Where in Lua an error was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stack {
+    /// The entry that ran.
+    pub thread: String,
+    /// Innermost first.
+    pub frames: Vec<Frame>,
+}
+
+/// A function of a [`Stack`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Frame {
+    /// The entry whose source it is, or `[C]`.
+    pub source: String,
+    /// Line in the source, from 1; 0 where there is none.
+    pub line: u32,
+    /// Name of the function, as far as it is known.
+    pub name: String,
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stack traceback:")?;
+        for Frame { source, line, name } in &self.frames {
+            match line {
+                0 => write!(f, "\n\t{source}: in {name}")?,
+                line => write!(f, "\n\t{source}:{line}: in {name}")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Error {
     /// An error of `kind`; not retryable.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retryable: false, details: Vec::new() }
+        let retryable = (kind != ErrorKind::Unknown).then_some(false);
+        Self { kind, message: message.into(), retryable, details: Data::Nil, stack: None }
     }
 
     /// Says that the same call may succeed later.
     #[must_use]
-    pub fn retryable(mut self) -> Self {
-        self.retryable = true;
+    pub fn retryable(self) -> Self {
+        self.with_retryable(Some(true))
+    }
+
+    /// Says whether the same call may succeed later; `None` where that is unknown.
+    #[must_use]
+    pub fn with_retryable(mut self, retryable: Option<bool>) -> Self {
+        self.retryable = retryable;
         self
     }
 
     /// Adds details: for a trap the guest's backtrace by function name, innermost first.
     #[must_use]
-    pub fn with_details(mut self, details: Vec<String>) -> Self {
+    pub fn with_details(mut self, details: Data) -> Self {
         self.details = details;
+        self
+    }
+
+    /// Adds where in Lua it was made.
+    #[must_use]
+    pub fn with_stack(mut self, stack: Stack) -> Self {
+        self.stack = Some(Box::new(stack));
+        self
+    }
+
+    /// The same error with `context: ` before its message.
+    #[must_use]
+    pub fn wrapped(mut self, context: &str) -> Self {
+        self.message = format!("{context}: {}", self.message);
         self
     }
 
@@ -49,14 +106,40 @@ impl Error {
         &self.message
     }
 
-    /// Whether the same call may succeed later.
+    /// Whether the same call is known to be worth repeating.
     pub fn is_retryable(&self) -> bool {
+        self.retryable == Some(true)
+    }
+
+    /// Whether the same call may succeed later, as far as it is known.
+    pub fn retryability(&self) -> Option<bool> {
         self.retryable
     }
 
-    /// For a trap the guest's backtrace by function name, innermost first; else empty.
-    pub fn details(&self) -> &[String] {
+    /// What else is known: for a trap the array of its backtrace, for an `err` of a guest its payload.
+    pub fn details(&self) -> &Data {
         &self.details
+    }
+
+    /// For a trap the guest's backtrace by function name, innermost first; else empty.
+    pub fn backtrace(&self) -> Vec<&str> {
+        match &self.details {
+            Data::Table(table) => table.array.iter().filter_map(Data::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let frames = self.stack.iter().flat_map(|stack| &stack.frames);
+        let stack: usize =
+            frames.map(|frame| size_of::<Frame>() + frame.source.len() + frame.name.len()).sum();
+        size_of::<Self>() + self.message.len() + self.details.bytes() + stack
+    }
+
+    /// Where in Lua it was made, if it was.
+    pub fn stack(&self) -> Option<&Stack> {
+        self.stack.as_deref()
     }
 }
 

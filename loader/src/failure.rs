@@ -1,17 +1,21 @@
 //! From what wasmtime reports to what a caller is told.
 
-use registry_schema::ErrorKind;
+use registry_schema::{EntryId, ErrorKind};
 use wasmtime::component::Val;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
+use crate::data::Data;
 use crate::error::Error;
-use crate::function::Callable;
+use crate::function::WasmFunction;
 use crate::host_state::HostState;
 use crate::hosts::Denied;
 
 /// Marks the end of a call by its time limit.
 #[derive(Debug)]
-pub(crate) struct TimeLimit;
+pub(crate) struct TimeLimit {
+    /// Whether it was the entry's own, not one that the call inherited.
+    pub(crate) own: bool,
+}
 
 impl std::fmt::Display for TimeLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,31 +33,41 @@ pub(crate) enum During {
 }
 
 /// The error of a call that met its time limit.
-pub(crate) fn timeout(callable: &Callable) -> Error {
-    let limit = callable.max_execution.unwrap_or_default().as_millis();
-    let message = format!("`{}` was ended after its limit `max_execution_ms` of {limit}", callable.id);
-    Error::new(ErrorKind::Timeout, message)
+///
+/// `own` says that it was the entry's, not one that the call inherited.
+pub(crate) fn timeout(function: &WasmFunction, own: bool) -> Error {
+    if !own {
+        return inherited_timeout(&function.id);
+    }
+    let limit = function.max_execution.unwrap_or_default().as_millis();
+    let message = format!("`{}` was ended after its limit `max_execution_ms` of {limit}", function.id);
+    Error::new(ErrorKind::Timeout, message).retryable()
+}
+
+/// The error of a call that was ended by the deadline of its caller.
+pub(crate) fn inherited_timeout(id: &EntryId) -> Error {
+    Error::new(ErrorKind::Timeout, format!("`{id}` was ended at the deadline of its caller")).retryable()
 }
 
 /// The error of a guest that did not return.
 pub(crate) fn of_guest(
-    callable: &Callable,
+    function: &WasmFunction,
     store: &Store<HostState>,
     error: &wasmtime::Error,
     during: During,
 ) -> Error {
-    if error.downcast_ref::<TimeLimit>().is_some() {
-        return timeout(callable);
+    if let Some(TimeLimit { own }) = error.downcast_ref() {
+        return timeout(function, *own);
     }
     if let Some(denied) = error.downcast_ref::<Denied>() {
         return Error::new(ErrorKind::PermissionDenied, denied.to_string());
     }
-    let method = &callable.wasm.export;
+    let method = &function.wasm.export;
     let at = match during {
-        During::Instantiation => format!("`{}` can't be instantiated", callable.id),
-        During::Call => format!("`{}` failed in `{method}`", callable.id),
+        During::Instantiation => format!("`{}` can't be instantiated", function.id),
+        During::Call => format!("`{}` failed in `{method}`", function.id),
     };
-    let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map_or(Data::Nil, frames);
     let cause = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
         None => without_backtrace(error),
@@ -68,10 +82,10 @@ pub(crate) fn of_guest(
 }
 
 /// Function names, innermost first.
-fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+fn frames(backtrace: &WasmBacktrace) -> Data {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => name.to_owned(),
-        None => format!("function {}", frame.func_index()),
+        Some(name) => Data::from(name),
+        None => Data::from(format!("function {}", frame.func_index())),
     };
     backtrace.frames().iter().map(name).collect()
 }
@@ -100,15 +114,15 @@ fn is_descriptor_limit(error: &wasmtime::Error) -> bool {
 /// returns a `result`, and nothing for others.
 #[cfg(feature = "wasi")]
 pub(crate) fn exit_status(
-    callable: &Callable,
+    function: &WasmFunction,
     error: &wasmtime::Error,
 ) -> Option<Result<Option<Val>, Error>> {
     let status = error.downcast_ref::<wasmtime_wasi::I32Exit>()?.0;
     if status != 0 {
-        let message = format!("`{}` ended itself with exit status {status}", callable.id);
+        let message = format!("`{}` ended itself with exit status {status}", function.id);
         return Some(Err(Error::new(ErrorKind::Internal, message)));
     }
-    let result = callable.wasm.signature.as_ref().and_then(|signature| signature.result.as_ref());
+    let result = function.wasm.signature.as_ref().and_then(|signature| signature.result.as_ref());
     Some(Ok(match result {
         Some(registry_schema::wit::Type::Result(None, _)) => Some(Val::Result(Ok(None))),
         _ => None,
@@ -116,6 +130,6 @@ pub(crate) fn exit_status(
 }
 
 #[cfg(not(feature = "wasi"))]
-pub(crate) fn exit_status(_: &Callable, _: &wasmtime::Error) -> Option<Result<Option<Val>, Error>> {
+pub(crate) fn exit_status(_: &WasmFunction, _: &wasmtime::Error) -> Option<Result<Option<Val>, Error>> {
     None
 }

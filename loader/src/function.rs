@@ -1,4 +1,4 @@
-//! Callables: an entry, its artifact, and what was settled once so that a call does not look it up.
+//! WebAssembly functions: an entry, its artifact, and what was settled once so that a call does not look it up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,11 @@ use registry_schema::{EntryId, ErrorKind};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
 
+use crate::bulk::TypedCall;
+#[cfg(feature = "lua")]
+use crate::calls::Retry;
+#[cfg(feature = "lua")]
+use crate::conversion::Plan;
 use crate::error::Error;
 use crate::host_state::HostState;
 #[cfg(feature = "wasi")]
@@ -16,28 +21,41 @@ use crate::hosts::wasi::Given;
 use crate::limits::Limiter;
 use crate::loader::Inner;
 
-/// A callable entry.
-pub(crate) struct Callable {
+/// A WebAssembly entry that can be called.
+pub(crate) struct WasmFunction {
     pub(crate) id: Arc<EntryId>,
     pub(crate) wasm: WasmEntry,
     pub(crate) limiter: Limiter,
     pub(crate) max_execution: Option<Duration>,
+    /// How a failed call is repeated.
+    #[cfg(feature = "lua")]
+    pub(crate) retry: Option<Retry>,
     #[cfg(feature = "wasi")]
     pub(crate) given: Given,
     /// Kept once made; a failure is not kept, since it may be the machine's (no descriptor left).
     prepared: Mutex<Option<Arc<Prepared>>>,
 }
 
-/// Everything about a callable that comes from its artifact.
+/// Everything about a function that comes from its artifact.
 pub(crate) struct Prepared {
     pub(crate) pre: InstancePre<HostState>,
     pub(crate) export: ComponentExportIndex,
     pub(crate) params: Vec<(String, Type)>,
     pub(crate) has_result: bool,
+    /// How its values are mapped to Lua and back.
+    #[cfg(feature = "lua")]
+    pub(crate) plan: Plan,
+    /// What calls it by its types, if they are among those that pay.
+    pub(crate) typed: Option<TypedCall>,
 }
 
-impl Callable {
-    pub(crate) fn new(inner: &Inner, id: EntryId, wasm: WasmEntry) -> Result<Self, Error> {
+/// An entry's metadata.
+pub(crate) type Meta = serde_json::Map<String, serde_json::Value>;
+
+impl WasmFunction {
+    pub(crate) fn new(inner: &Inner, id: EntryId, meta: &Meta, wasm: WasmEntry) -> Result<Self, Error> {
+        #[cfg(feature = "lua")]
+        let retry = Retry::of_entry(inner, &id, meta)?;
         let id = Arc::new(id);
         let environment = inner.environment();
         let own = id.namespace();
@@ -52,6 +70,8 @@ impl Callable {
         let milliseconds = milliseconds.map(|value| number("limits.max_execution_ms", value)).transpose()?;
         Ok(Self {
             limiter: Limiter::new(&limits, number)?,
+            #[cfg(feature = "lua")]
+            retry,
             max_execution: milliseconds.map(Duration::from_millis),
             #[cfg(feature = "wasi")]
             given: Given::new(&id, wasm.wasi.as_ref(), &environment, Arc::clone(&inner.log))
@@ -86,8 +106,17 @@ impl Callable {
         let path = &self.wasm.export;
         let (export, ty) = find_export(&component, path.interface.as_deref(), &path.function)
             .ok_or_else(|| internal("its artifact has no export", &format_args!("`{path}`")))?;
-        let params = ty.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
-        Ok(Prepared { pre, export, params, has_result: ty.results().len() > 0 })
+        let params: Vec<_> = ty.params().map(|(name, ty)| (name.to_owned(), ty)).collect();
+        let result = ty.results().next();
+        Ok(Prepared {
+            pre,
+            export,
+            has_result: result.is_some(),
+            typed: TypedCall::find(&params, result.as_ref()),
+            #[cfg(feature = "lua")]
+            plan: Plan::new(&params, result.as_ref(), self.wasm.results),
+            params,
+        })
     }
 }
 

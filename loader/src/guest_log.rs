@@ -1,8 +1,13 @@
-//! Output of functions: stdout and stderr as lines of the log, with the entry that wrote them.
+//! Output of functions: stdout and stderr as lines of the log, with the entry that wrote them; and the
+//! records of Lua's `logger`.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 use registry_schema::EntryId;
+
+use crate::config::LOG_LINE_BYTES_MAX;
+use crate::data::Data;
 
 /// Which of a guest's outputs a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +22,78 @@ pub enum Stream {
 pub trait GuestLog: Send + Sync + 'static {
     /// Takes one line, without its line end; bytes that are no UTF-8 are replaced.
     fn line(&self, entry: &EntryId, stream: Stream, line: &str);
+
+    /// Takes one record of Lua's `logger`. By default it is a line of standard error: level, the logger's
+    /// name, message and fields, cut at the length of a line.
+    fn record(&self, entry: &EntryId, record: &Record<'_>) {
+        let mut line = record.to_string();
+        line.truncate(line.floor_char_boundary(LOG_LINE_BYTES_MAX));
+        self.line(entry, Stream::Stderr, &line);
+    }
+}
+
+/// How much a record matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For whoever looks for a fault.
+    Debug,
+    /// What happens.
+    Info,
+    /// What should not happen.
+    Warn,
+    /// What failed.
+    Error,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+        })
+    }
+}
+
+/// A record of Lua's `logger`.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// How much it matters.
+    pub level: Level,
+    /// Names of the logger with points between them; empty for the one without a name.
+    pub logger: &'a str,
+    /// The message.
+    pub message: &'a str,
+    /// Its fields, sorted by name.
+    pub fields: &'a [(String, Data)],
+}
+
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.level)?;
+        if !self.logger.is_empty() {
+            write!(f, "{}: ", escaped(self.logger))?;
+        }
+        f.write_str(&escaped(self.message))?;
+        for (name, value) in self.fields {
+            f.write_char(' ')?;
+            write_word(f, name)?;
+            f.write_char('=')?;
+            match value.to_json() {
+                Ok(serde_json::Value::String(text)) => write_word(f, &text)?,
+                Ok(value) => write!(f, "{value}")?,
+                Err(_) => f.write_str("<bytes>")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name or value: in quotes unless it is one plain word.
+fn write_word(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let plain = |char: char| !char.is_whitespace() && !char.is_control() && !matches!(char, '"' | '=' | '\\');
+    if !text.is_empty() && text.chars().all(plain) { f.write_str(text) } else { write!(f, "{text:?}") }
 }
 
 /// Writes each line to standard error, after the entry's id in brackets; control characters are escaped,
@@ -64,8 +141,7 @@ mod stream {
     use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
     use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-    use super::{GuestLog, Stream};
-    use crate::config::LOG_LINE_BYTES_MAX;
+    use super::{GuestLog, LOG_LINE_BYTES_MAX, Stream};
 
     /// One output of one call; clones write to the same line.
     #[derive(Clone)]

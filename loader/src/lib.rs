@@ -1,4 +1,4 @@
-//! Runs bundles of precompiled WebAssembly components, without a compiler.
+//! Runs bundles of precompiled WebAssembly components and Lua, without a code generator.
 //!
 //! A bundle is what the `compiler` of the same version wrote from a registry. [`Loader::open`] checks its
 //! manifest and nothing else; artifacts are checked, mapped and linked when they are first used.
@@ -17,16 +17,26 @@
 //! The way of a call: [`Loader::call`] looks the callable up (`loader.rs`), which loads and links its
 //! artifact once (`function.rs`, `mapping.rs`, `hosts/`); the call runs as a task with a fresh store
 //! (`call.rs`), and what ends it otherwise than by returning becomes an [`Error`] (`failure.rs`).
+//! [`Loader::call_data`] calls Lua as well, in a state of its own for as long as it runs (`lua/`).
 //!
 //! # Features
+//! - `lua` (default): Lua entries, `funcs` between them and WebAssembly ones, and the Lua modules.
 //! - `wasi` (default): WASI 0.2 host interfaces, for entries that are granted them.
 //! - `p3`: the asynchronous profile, for components that use component-model async.
+//! - `full`: all of them.
 //!
 //! Without features the crate runs components that import nothing but the embedder's own interfaces.
 
+mod bulk;
 mod bundle;
 mod call;
+#[cfg(feature = "lua")]
+mod calls;
 pub mod config;
+mod context;
+#[cfg(feature = "lua")]
+mod conversion;
+mod data;
 mod engines;
 mod environment;
 mod error;
@@ -38,8 +48,13 @@ mod hosts;
 mod limits;
 #[allow(clippy::module_inception)]
 mod loader;
+#[cfg(feature = "lua")]
+mod lua;
 mod machine;
 mod mapping;
+#[cfg(feature = "lua")]
+pub mod security;
+mod task;
 mod ticker;
 pub mod values;
 mod verify;
@@ -51,10 +66,12 @@ mod support;
 
 pub use bundle::Bundle;
 pub use config::Options;
-pub use error::{Difference, Error, ErrorKind, OpenError};
-pub use guest_log::{GuestLog, StderrLog, Stream};
+pub use context::Context;
+pub use data::{Data, Table};
+pub use error::{Difference, Error, ErrorKind, Frame, OpenError, Stack};
+pub use guest_log::{GuestLog, Level, Record, StderrLog, Stream};
 pub use host_state::HostState;
-pub use loader::{EntryInfo, Function, Loader, LoaderBuilder};
+pub use loader::{EntryInfo, Function, Loader, LoaderBuilder, WeakLoader};
 pub use mapping::{ArtifactError, Sealing};
 pub use registry_schema;
 pub use verify::{Fault, Verified};

@@ -1,24 +1,32 @@
 //! The loader: an opened bundle, its engines and its callables.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use registry_schema::manifest::{Entry, WasmEntry};
 use registry_schema::wit::Signature;
 use registry_schema::{Digest, EntryId, ErrorKind, Profile};
 use wasmtime::component::{Component, LinkerInstance, Type, Val};
 
+use crate::bulk::Value;
 use crate::bundle::Bundle;
+#[cfg(feature = "lua")]
+use crate::calls::Retry;
 use crate::config::Options;
+use crate::context::Context;
+use crate::data::Data;
 use crate::engines::{self, Engines};
-use crate::environment::Environment;
+use crate::environment::{Environment, Variables};
 use crate::error::{Error, OpenError};
-use crate::function::Callable;
+use crate::function::WasmFunction;
 use crate::guest_log::{GuestLog, StderrLog};
 use crate::host_state::HostState;
 use crate::hosts::{EmbedderInterface, Hosts};
 use crate::mapping::{self, Expected, Loaded};
+#[cfg(feature = "lua")]
+use crate::security::Security;
+use crate::task;
 use crate::ticker::Ticker;
 
 /// Serves the calls of one bundle. Cheap to clone; clones share everything.
@@ -29,15 +37,55 @@ pub struct Loader {
 
 /// What a loader's clones and its running calls share.
 pub(crate) struct Inner {
-    bundle: Bundle,
+    pub(crate) bundle: Bundle,
     options: Options,
     engines: Engines,
     components: Mutex<HashMap<Digest, Component>>,
-    callables: RwLock<HashMap<String, Arc<Callable>>>,
+    callables: RwLock<HashMap<String, Callable>>,
+    #[cfg(feature = "lua")]
+    pub(crate) lua: crate::lua::States,
     pub(crate) hosts: Hosts,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) log: Arc<dyn GuestLog>,
+    #[cfg(feature = "lua")]
+    pub(crate) security: Security,
+    variables: Variables,
     copied_said: OnceLock<()>,
+}
+
+/// What can be called.
+#[derive(Clone)]
+pub(crate) enum Callable {
+    /// A WebAssembly function.
+    Wasm(Arc<WasmFunction>),
+    /// A Lua function.
+    #[cfg(feature = "lua")]
+    Lua(Arc<crate::lua::LuaFunction>),
+}
+
+#[cfg(feature = "lua")]
+impl Callable {
+    /// How a failed call of it is repeated, unless its caller says otherwise.
+    pub(crate) fn retry(&self) -> Option<Retry> {
+        match self {
+            Self::Wasm(function) => function.retry,
+            Self::Lua(function) => function.retry,
+        }
+    }
+}
+
+/// A loader that does not keep it open: what a host function holds that calls back, since the loader holds
+/// the host function.
+#[derive(Clone)]
+pub struct WeakLoader {
+    inner: Weak<Inner>,
+}
+
+impl WeakLoader {
+    /// The loader, unless all others are gone.
+    pub fn upgrade(&self) -> Option<Loader> {
+        self.inner.upgrade().map(|inner| Loader { inner })
+    }
 }
 
 /// Sets a loader up.
@@ -88,15 +136,26 @@ impl LoaderBuilder {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Loader, OpenError> {
         let bundle = Bundle::open(path)?;
         let ticker = Ticker::new(self.options.ticking);
+        let variables = Variables::default();
+        #[cfg(feature = "lua")]
+        let security = {
+            let root = self.options.root.clone().unwrap_or_default();
+            Security::new(&Environment::new(bundle.manifest(), root, &variables))
+        };
         let inner = Inner {
             bundle,
             options: self.options,
             engines: Engines::new(Arc::clone(&ticker)),
             components: Mutex::default(),
             callables: RwLock::default(),
+            #[cfg(feature = "lua")]
+            lua: crate::lua::States::default(),
             hosts: Hosts::new(self.interfaces),
             ticker,
             log: self.log,
+            #[cfg(feature = "lua")]
+            security,
+            variables,
             copied_said: OnceLock::new(),
         };
         Ok(Loader { inner: Arc::new(inner) })
@@ -135,6 +194,11 @@ impl Loader {
         &self.inner.bundle
     }
 
+    /// What its clones share.
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// Every entry, sorted by id.
     ///
     /// # Errors
@@ -152,27 +216,66 @@ impl Loader {
         entries.collect()
     }
 
-    /// The function `id`, `namespace:name`, its artifact loaded and linked.
+    /// A handle that does not keep the loader open.
+    pub fn downgrade(&self) -> WeakLoader {
+        WeakLoader { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// The WebAssembly function `id`, `namespace:name`, its artifact loaded and linked.
     ///
     /// # Errors
     /// `INVALID` for a malformed id, `NOT_FOUND` for an unknown one, `UNAVAILABLE` for one that is not
     /// offered here, `INTERNAL` for a damaged artifact or one that can't be linked.
     pub fn function(&self, id: &str) -> Result<Function, Error> {
-        let callable = self.inner.callable(id)?;
-        let prepared = callable.prepared(&self.inner)?;
-        let params = prepared.params.clone();
-        Ok(Function { inner: Arc::clone(&self.inner), callable, params })
+        let function = self.inner.wasm_function(id)?;
+        let params = function.prepared(&self.inner)?.params.clone();
+        Ok(Function { inner: Arc::clone(&self.inner), function, params })
     }
 
-    /// Calls `id` with `args`, on the tokio runtime that the caller runs on. Dropping the future ends
-    /// the call.
+    /// Calls the WebAssembly function `id` with `args`, on the tokio runtime that the caller runs on.
+    /// Dropping the future ends the call.
     ///
     /// # Errors
     /// Those of [`Loader::function`]; `INVALID` for wrong arguments, and what ended the guest: `TIMEOUT`,
     /// `PERMISSION_DENIED`, `INTERNAL`.
     pub async fn call(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
+        let function = self.inner.wasm_function(id)?;
+        self.inner.call_typed(function, args).await
+    }
+
+    /// Calls the function `id`, WebAssembly or Lua, with untyped values: what Lua's `funcs.call` does.
+    ///
+    /// `context` is what the callee gets and its callees inherit. The caller is the embedding program, which
+    /// no policy stops; policies apply to what the callee calls.
+    ///
+    /// # Errors
+    /// Those of [`Loader::call`]; what a Lua function raises or returns as its second value, kind kept; the
+    /// `err` of a WebAssembly function that returns a `result`.
+    #[cfg(feature = "lua")]
+    pub async fn call_data(&self, id: &str, args: Vec<Data>, context: Context) -> Result<Data, Error> {
         let callable = self.inner.callable(id)?;
-        crate::call::call(Arc::clone(&self.inner), callable, args.to_vec()).await
+        crate::lua::call_data(&self.inner, callable, context, args).await
+    }
+
+    /// Like [`Loader::call_data`], for callers outside any tokio runtime: makes one for the call.
+    ///
+    /// # Errors
+    /// Those of [`Loader::call_data`]; `INTERNAL` when no runtime can be made.
+    ///
+    /// # Panics
+    /// When called on a thread that drives a tokio runtime.
+    #[cfg(feature = "lua")]
+    pub fn call_data_blocking(&self, id: &str, args: Vec<Data>, context: Context) -> Result<Data, Error> {
+        runtime()?.block_on(self.call_data(id, args, context))
+    }
+
+    /// Whether the function `id` is a Lua function.
+    ///
+    /// # Errors
+    /// Those of [`Loader::function`].
+    #[cfg(feature = "lua")]
+    pub fn is_lua(&self, id: &str) -> Result<bool, Error> {
+        Ok(matches!(self.inner.callable(id)?, Callable::Lua(_)))
     }
 
     /// Like [`Loader::call`], for callers outside any tokio runtime: makes one for the call.
@@ -183,11 +286,7 @@ impl Loader {
     /// # Panics
     /// When called on a thread that drives a tokio runtime.
     pub fn call_blocking(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| {
-            Error::new(ErrorKind::Internal, format!("no runtime can be made for the call: {error}"))
-        })?;
-        runtime.block_on(self.call(id, args))
+        runtime()?.block_on(self.call(id, args))
     }
 
     /// Raises the epoch once: what the ticker does every [`crate::config::TICK`]. For
@@ -197,11 +296,18 @@ impl Loader {
     }
 }
 
+/// A runtime for one call.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("no runtime can be made for the call: {error}"))
+    })
+}
+
 /// A function that was looked up.
 #[derive(Clone)]
 pub struct Function {
     inner: Arc<Inner>,
-    callable: Arc<Callable>,
+    function: Arc<WasmFunction>,
     params: Vec<(String, Type)>,
 }
 
@@ -213,7 +319,7 @@ impl Function {
 
     /// Its signature as the manifest records it.
     pub fn signature(&self) -> Option<&Signature> {
-        self.callable.wasm.signature.as_ref()
+        self.function.wasm.signature.as_ref()
     }
 
     /// Calls it; see [`Loader::call`].
@@ -221,7 +327,8 @@ impl Function {
     /// # Errors
     /// Those of [`Loader::call`].
     pub async fn call(&self, args: &[Val]) -> Result<Option<Val>, Error> {
-        crate::call::call(Arc::clone(&self.inner), Arc::clone(&self.callable), args.to_vec()).await
+        let function = Arc::clone(&self.function);
+        self.inner.call_typed(function, args).await
     }
 }
 
@@ -230,6 +337,9 @@ impl Inner {
     pub(crate) fn unavailable(&self, entry: &Entry) -> Option<String> {
         if let Some(reason) = &entry.unavailable {
             return Some(reason.clone());
+        }
+        if entry.lua.is_some() && !cfg!(feature = "lua") {
+            return Some("needs a loader built with the feature `lua`".to_owned());
         }
         let wasm = entry.wasm.as_ref()?;
         if !engines::offers(wasm.profile) {
@@ -244,13 +354,18 @@ impl Inner {
 
     /// The environment registry of the bundle.
     pub(crate) fn environment(&self) -> Environment<'_> {
-        Environment::new(self.bundle.manifest(), self.options.root.clone().unwrap_or_default())
+        Environment::new(self.bundle.manifest(), self.root(), &self.variables)
+    }
+
+    /// The folder that relative paths of entries are resolved in; empty for the working directory.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.options.root.clone().unwrap_or_default()
     }
 
     /// The callable `id`, made when it is first asked for.
-    fn callable(&self, id: &str) -> Result<Arc<Callable>, Error> {
+    pub(crate) fn callable(&self, id: &str) -> Result<Callable, Error> {
         // Only whole callables are inserted: a panic elsewhere leaves the map usable.
-        let found = self.callables.read().unwrap_or_else(PoisonError::into_inner).get(id).map(Arc::clone);
+        let found = self.callables.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         if let Some(callable) = found {
             return Ok(callable);
         }
@@ -264,13 +379,58 @@ impl Inner {
             let message = format!("`{id}` is not available: {reason}");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        let Some(wasm) = entry.wasm.take() else {
-            let message = format!("`{id}` is a `{}`, which can't be called", entry.kind);
-            return Err(Error::new(ErrorKind::Unavailable, message));
+        let callable = if let Some(wasm) = entry.wasm.take() {
+            Callable::Wasm(Arc::new(WasmFunction::new(self, parsed, &entry.meta, wasm)?))
+        } else {
+            self.lua_callable(parsed, &mut entry)?
         };
-        let callable = Arc::new(Callable::new(self, parsed, wasm)?);
         let mut callables = self.callables.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(callables.entry(id.to_owned()).or_insert(callable)))
+        Ok(callables.entry(id.to_owned()).or_insert(callable).clone())
+    }
+
+    #[cfg_attr(not(feature = "lua"), expect(clippy::unused_self, reason = "only Lua makes others"))]
+    fn lua_callable(&self, id: EntryId, entry: &mut Entry) -> Result<Callable, Error> {
+        #[cfg(feature = "lua")]
+        if entry.kind == "function.lua"
+            && let Some(lua) = entry.lua.take()
+        {
+            return Ok(Callable::Lua(Arc::new(crate::lua::LuaFunction::new(self, id, &entry.meta, lua)?)));
+        }
+        let message = format!("`{id}` is a `{}`, which can't be called", entry.kind);
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    fn wasm_function(&self, id: &str) -> Result<Arc<WasmFunction>, Error> {
+        match self.callable(id)? {
+            Callable::Wasm(function) => Ok(function),
+            #[cfg(feature = "lua")]
+            Callable::Lua(_) => {
+                let message = format!("`{id}` is a Lua function, which has no WIT signature");
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+        }
+    }
+
+    /// Calls `function` for the embedding program.
+    async fn call_typed(
+        self: &Arc<Self>,
+        function: Arc<WasmFunction>,
+        args: &[Val],
+    ) -> Result<Option<Val>, Error> {
+        let args = args.iter().cloned().map(Value::Val).collect();
+        let result = self.call_wasm(function, Context::default(), args).await?;
+        Ok(result.map(Val::from))
+    }
+
+    /// Calls `function` as a task of its own.
+    pub(crate) async fn call_wasm(
+        self: &Arc<Self>,
+        function: Arc<WasmFunction>,
+        context: Context,
+        args: Vec<Value>,
+    ) -> Result<Option<Value>, Error> {
+        let id = Arc::clone(&function.id);
+        task::run(&id, crate::call::call(Arc::clone(self), function, context, args)).await
     }
 
     /// The component of `wasm`, loaded when it is first asked for and shared by all its entries.

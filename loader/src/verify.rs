@@ -65,17 +65,34 @@ impl Loader {
             previous = Some(entry.id.clone());
             if let Some(reason) = entry.unavailable {
                 verified.unavailable.push((entry.id, reason));
-            } else if entry.signature.is_some() {
-                match self.function(&entry.id.to_string()) {
-                    Ok(_) => verified.entries += 1,
-                    Err(error) => verified.faults.push(Fault::Entry {
-                        id: entry.id,
-                        kind: error.kind(),
-                        problem: error.message().to_owned(),
-                    }),
-                }
+                continue;
+            }
+            let loaded = if entry.signature.is_some() {
+                self.function(&entry.id.to_string()).map(|_| ())
+            } else if matches!(entry.kind.as_str(), "function.lua" | "library.lua") {
+                self.check_lua(&entry.id)
+            } else {
+                continue;
+            };
+            match loaded {
+                Ok(()) => verified.entries += 1,
+                Err(error) => verified.faults.push(Fault::Entry {
+                    id: entry.id,
+                    kind: error.kind(),
+                    problem: error.message().to_owned(),
+                }),
             }
         }
         Ok(verified)
+    }
+
+    #[cfg(feature = "lua")]
+    fn check_lua(&self, id: &EntryId) -> Result<(), Error> {
+        crate::lua::check(self.inner(), id)
+    }
+
+    #[cfg(not(feature = "lua"))]
+    fn check_lua(&self, _: &EntryId) -> Result<(), Error> {
+        Ok(())
     }
 }

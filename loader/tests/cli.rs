@@ -47,7 +47,7 @@ fn help_and_version_go_to_stdout() {
     let (code, help, stderr) = run(&["--help"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(
-        help.starts_with("Runs a bundle of precompiled WebAssembly components.\n\nUsage: loader "),
+        help.starts_with("Runs a bundle of precompiled WebAssembly components and Lua.\n\nUsage: loader "),
         "{help}"
     );
     for word in ["list", "call ID", "--json", "verify", "--bundle DIR", "--seal", "--root DIR", "Exit codes:"]

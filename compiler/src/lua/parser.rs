@@ -78,11 +78,13 @@ pub(crate) fn parse(source: &str) -> Result<Chunk, Vec<Mistake>> {
 }
 
 impl<'s> Parser<'s> {
-    /// The chunk, a function of any number of arguments with a parameter `_ENV` before them.
+    /// The chunk, a function of any number of arguments with two parameters before them.
     fn main(&mut self) -> Result<(), Mistake> {
         self.scope.open_function();
         self.scope.set_vararg();
         self.scope.declare("_ENV", 0)?;
+        // The parameter `require`: a place that it takes. As a name it is a global like others.
+        self.scope.declare("(require)", 0)?;
         self.scope.activate();
         self.advance()?;
         self.block_body()?;

@@ -8,7 +8,7 @@ use crate::diagnostic::Code;
 
 /// Whether Lua compiles `text` as the loader does.
 fn lua_compiles(lua: &mlua::Lua, text: &str) -> Result<(), String> {
-    let wrapped = format!("return function(_ENV, ...) {text}\nend");
+    let wrapped = format!("return function(_ENV, require, ...) {text}\nend");
     lua.load(wrapped).into_function().map(|_| ()).map_err(|error| error.to_string())
 }
 
@@ -337,9 +337,9 @@ fn limits_are_those_of_lua() {
         let uses = (0..count).fold(String::new(), |text, n| text + &format!("v{n} = 1\n"));
         format!("{} function f() {} function g() {uses} end end", declare(0, half), declare(half, count))
     };
-    // The chunk itself has `_ENV`.
+    // The chunk itself has `_ENV` and `require`.
     for (fits, too_much) in [
-        (locals(199), locals(200)),
+        (locals(198), locals(199)),
         (format!("function f() {} end", locals(200)), format!("function f() {} end", locals(201))),
         (upvalues(255), upvalues(256)),
         (format!("f({})", list(240)), format!("f({})", list(256))),

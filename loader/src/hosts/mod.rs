@@ -4,6 +4,8 @@
 //! to a copy, one by one from the component's own import list, so that a stub never shadows a granted
 //! interface of another version.
 
+#[cfg(feature = "lua")]
+mod funcs;
 mod stub;
 #[cfg(feature = "wasi")]
 pub(crate) mod wasi;
@@ -55,7 +57,7 @@ impl Hosts {
                 let offered = self.embedder.iter().any(|own| bare(&own.name) == interface);
                 (!offered).then(|| format!("needs host interface `{interface}` of the embedding program"))
             }
-            Group::Funcs => Some("needs calls between functions (`funcs`)".to_owned()),
+            Group::Funcs => (!cfg!(feature = "lua")).then(|| needs_feature("lua")),
             Group::Socket => Some("needs the host group `socket`, which is not offered".to_owned()),
             Group::Http => Some("needs outgoing HTTP (`wasi:http`)".to_owned()),
             Group::Io | Group::Clocks | Group::Cli | Group::Filesystem | Group::Random | Group::Sockets => {
@@ -145,7 +147,11 @@ impl Hosts {
                 }
                 Ok(())
             }
-            Group::Funcs | Group::Socket => Ok(()),
+            #[cfg(feature = "lua")]
+            Group::Funcs => funcs::define(linker),
+            #[cfg(not(feature = "lua"))]
+            Group::Funcs => Ok(()),
+            Group::Socket => Ok(()),
             #[cfg(feature = "wasi")]
             group => {
                 #[cfg(feature = "p3")]

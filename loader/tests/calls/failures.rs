@@ -173,7 +173,7 @@ async fn traps_name_entry_method_and_cause_with_a_backtrace() {
             let error = call(&loader, name, &[]).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Internal);
             assert_eq!(error.message(), format!("`app:{name}` failed in `{name}`: {cause}"));
-            assert_eq!(error.details(), backtrace);
+            assert_eq!(error.backtrace(), backtrace);
             assert!(!error.is_retryable());
         }
         expect_number(&loader, "answer", 42).await;
@@ -188,7 +188,7 @@ async fn a_stack_overflow_ends_the_call_alone() {
         let error = call(&loader, "deep", &[]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal);
         assert_eq!(error.message(), "`app:deep` failed in `deep`: wasm trap: call stack exhausted");
-        assert!(!error.details().is_empty() && error.details().iter().all(|frame| frame == "deep"));
+        assert!(!error.backtrace().is_empty() && error.backtrace().iter().all(|frame| *frame == "deep"));
         expect_number(&loader, "answer", 42).await;
     }
 }
@@ -205,8 +205,8 @@ async fn a_panic_in_a_guest_is_a_trap() {
     assert_eq!(error.kind(), ErrorKind::Internal);
     let cause = "wasm trap: wasm `unreachable` instruction executed";
     assert_eq!(error.message(), format!("`app:trap` failed in `test:echo/values#trap`: {cause}"));
-    assert!(!error.details().is_empty());
-    assert!(error.details().iter().all(|frame| !frame.is_empty()));
+    assert!(!error.backtrace().is_empty());
+    assert!(error.backtrace().iter().all(|frame| !frame.is_empty()));
     let value = Val::String("on".into());
     assert_eq!(call(&loader, "echo", std::slice::from_ref(&value)).await, Ok(Some(value)));
 }
@@ -232,7 +232,7 @@ async fn a_guest_that_can_not_be_instantiated_says_why() {
         assert_eq!(error.kind(), ErrorKind::Internal);
         let cause = "wasm trap: wasm `unreachable` instruction executed";
         assert_eq!(error.message(), format!("`app:start` can't be instantiated: {cause}"));
-        assert_eq!(error.details(), ["start"]);
+        assert_eq!(error.backtrace(), ["start"]);
         let (kind, message) = failure(&loader, "data", &[]).await;
         assert_eq!(kind, ErrorKind::Internal);
         assert_eq!(message, "`app:data` can't be instantiated: wasm trap: out of bounds memory access");

@@ -83,9 +83,9 @@ fn malformed_manifests_say_where() {
         ("{", "EOF while parsing an object at line 1 column 1"),
         ("{}", "missing field `format` at line 1 column 2"),
         ("{\"format\": \"1\"}", "invalid type: string \"1\", expected u64 at line 1 column 14"),
-        ("{\"format\": 1}", "missing field `digest` at line 1 column 13"),
-        ("{\"format\": 1} x", "trailing characters at line 1 column 15"),
-        ("{\"format\": 1, \"digest\": \"x\"}", "missing field `body` at line 1 column 28"),
+        ("{\"format\": 2}", "missing field `digest` at line 1 column 13"),
+        ("{\"format\": 2} x", "trailing characters at line 1 column 15"),
+        ("{\"format\": 2, \"digest\": \"x\"}", "missing field `body` at line 1 column 28"),
     ];
     for (manifest, problem) in cases {
         built.replace_manifest(manifest.as_bytes());

@@ -5,6 +5,8 @@
 //! dev profile in the target folder that the test runs from.
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod echo;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,90 @@
+//! What a call carries and its callees inherit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::data::Data;
+#[cfg(feature = "lua")]
+use crate::security::{Actor, Scope};
+
+/// Actor, scope, request context and deadline of a call. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    #[cfg(feature = "lua")]
+    actor: Option<Arc<Actor>>,
+    #[cfg(feature = "lua")]
+    scope: Option<Arc<Scope>>,
+    values: Arc<BTreeMap<String, Data>>,
+    deadline: Option<Instant>,
+    depth: u32,
+}
+
+impl Context {
+    /// The same with another actor.
+    #[cfg(feature = "lua")]
+    #[must_use]
+    pub fn with_actor(mut self, actor: Option<Arc<Actor>>) -> Self {
+        self.actor = actor;
+        self
+    }
+
+    /// The same with another scope.
+    #[cfg(feature = "lua")]
+    #[must_use]
+    pub fn with_scope(mut self, scope: Option<Arc<Scope>>) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// The same with `values` added to the request context; equal keys are replaced.
+    #[must_use]
+    pub fn with_values(mut self, values: impl IntoIterator<Item = (String, Data)>) -> Self {
+        Arc::make_mut(&mut self.values).extend(values);
+        self
+    }
+
+    /// The same, ended at `deadline` unless it ends before.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = match (self.deadline, deadline) {
+            (Some(own), Some(other)) => Some(own.min(other)),
+            (own, other) => own.or(other),
+        };
+        self
+    }
+
+    /// Who the call is made for.
+    #[cfg(feature = "lua")]
+    pub fn actor(&self) -> Option<&Arc<Actor>> {
+        self.actor.as_ref()
+    }
+
+    /// What it may do.
+    #[cfg(feature = "lua")]
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
+    }
+
+    /// The request context.
+    pub fn values(&self) -> &BTreeMap<String, Data> {
+        &self.values
+    }
+
+    /// When the call must end, if it must.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How many calls this one is nested in.
+    pub fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// The context of a call that is made inside this one.
+    #[cfg(feature = "lua")]
+    pub(crate) fn nested(&self) -> Self {
+        Self { depth: self.depth.saturating_add(1), ..self.clone() }
+    }
+}

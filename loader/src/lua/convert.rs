@@ -1,0 +1,127 @@
+//! [`Data`] to Lua and back: copies, nested to a bounded depth.
+
+use mlua::{Lua, Table as LuaTable, Value};
+use registry_schema::ErrorKind;
+
+use super::error;
+use super::modules::payload;
+use crate::config::LUA_NESTING_MAX;
+use crate::data::{Data, Table};
+use crate::error::Error;
+
+/// `data` as a Lua value of `lua`.
+pub(super) fn to_lua(lua: &Lua, data: &Data) -> mlua::Result<Value> {
+    Ok(match data {
+        Data::Nil => Value::Nil,
+        Data::Bool(value) => Value::Boolean(*value),
+        Data::Integer(value) => Value::Integer(*value),
+        Data::Float(value) => Value::Number(*value),
+        Data::String(bytes) => Value::String(lua.create_string(bytes)?),
+        Data::Error(error) => error::to_lua(lua, (**error).clone())?,
+        Data::Table(table) => {
+            let made = lua.create_table_with_capacity(table.array.len(), table.fields.len())?;
+            for (index, item) in table.array.iter().enumerate() {
+                made.raw_set(index + 1, to_lua(lua, item)?)?;
+            }
+            for (key, item) in &table.fields {
+                made.raw_set(to_lua(lua, key)?, to_lua(lua, item)?)?;
+            }
+            Value::Table(made)
+        }
+    })
+}
+
+/// `value` as data; `path` is what messages call it.
+///
+/// # Errors
+/// `INVALID`, naming the path: a function, coroutine or handle, a table in itself, too deep a nesting.
+pub(super) fn from_lua(path: &str, value: &Value) -> Result<Data, Error> {
+    Reader { depth: 0 }.value(value).map_err(|problem| {
+        let Problem { at, what } = problem;
+        let at: String = at.into_iter().rev().collect();
+        Error::new(ErrorKind::Invalid, format!("{path}{at}: {what}"))
+    })
+}
+
+/// What has no form as data, and where: the steps of its path, innermost first.
+struct Problem {
+    at: Vec<String>,
+    what: String,
+}
+
+struct Reader {
+    depth: usize,
+}
+
+impl Reader {
+    fn value(&mut self, value: &Value) -> Result<Data, Problem> {
+        let what = match value {
+            Value::Nil => return Ok(Data::Nil),
+            Value::Boolean(value) => return Ok(Data::Bool(*value)),
+            Value::Integer(value) => return Ok(Data::Integer(*value)),
+            Value::Number(value) => return Ok(Data::Float(*value)),
+            Value::String(text) => return Ok(Data::String(text.as_bytes().to_vec())),
+            Value::Table(table) => return self.table(table),
+            value => {
+                if let Some(error) = error::from_lua(value) {
+                    return Ok(Data::Error(Box::new(error)));
+                }
+                // A payload stands for what it holds.
+                if let Some(Ok(held)) = payload::value(value) {
+                    return self.value(&held);
+                }
+                format!("a {} can't leave its invocation", value.type_name())
+            }
+        };
+        Err(Problem { at: Vec::new(), what })
+    }
+
+    fn table(&mut self, table: &LuaTable) -> Result<Data, Problem> {
+        self.depth += 1;
+        if self.depth > LUA_NESTING_MAX {
+            let what = format!("a table nested deeper than {LUA_NESTING_MAX}, or in itself");
+            return Err(Problem { at: Vec::new(), what });
+        }
+        if let Some(metatable) = table.metatable()
+            && let Ok(Value::String(name)) = metatable.raw_get("__name")
+        {
+            let what = format!("a {} can't leave its invocation", name.to_string_lossy());
+            return Err(Problem { at: Vec::new(), what });
+        }
+        let lua = |error: mlua::Error| Problem { at: Vec::new(), what: error.to_string() };
+        let border = table.raw_len();
+        let mut made = Table { array: Vec::with_capacity(border), fields: Vec::new() };
+        for index in 1..=border {
+            let item: Value = table.raw_get(index).map_err(lua)?;
+            let item = self.value(&item);
+            made.array.push(item.map_err(|problem| within(problem, format!("[{index}]")))?);
+        }
+        for pair in table.pairs::<Value, Value>() {
+            let (key, item) = pair.map_err(lua)?;
+            if matches!(key, Value::Integer(key) if usize::try_from(key).is_ok_and(|key| (1..=border).contains(&key)))
+            {
+                continue;
+            }
+            let step = || match &key {
+                Value::String(key) => format!(".{}", key.to_string_lossy()),
+                Value::Integer(key) => format!("[{key}]"),
+                key => format!("[a {}]", key.type_name()),
+            };
+            let name = match &key {
+                Value::Table(_) => {
+                    return Err(Problem { at: vec![step()], what: "a table as a key".to_owned() });
+                }
+                key => self.value(key).map_err(|problem| within(problem, step()))?,
+            };
+            let item = self.value(&item).map_err(|problem| within(problem, step()))?;
+            made.fields.push((name, item));
+        }
+        self.depth -= 1;
+        Ok(Data::Table(made))
+    }
+}
+
+fn within(mut problem: Problem, step: String) -> Problem {
+    problem.at.push(step);
+    problem
+}

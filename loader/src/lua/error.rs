@@ -1,0 +1,169 @@
+//! Error objects as Lua sees them (`en/lua/core/errors.md`).
+
+use mlua::{IntoLua, Lua, MetaMethod, MultiValue, UserData, UserDataMethods, Value};
+
+use registry_schema::ErrorKind;
+
+use super::convert;
+use super::host::Host;
+use super::modules::held::{Share, hold_or_raise};
+use crate::config::LUA_STACK_FRAMES_MAX;
+use crate::error::{Error, Frame, Stack};
+
+/// What frames of the prelude call their source.
+const PRELUDE: &str = "prelude";
+
+/// An error object: immutable, its metatable locked.
+pub(super) struct ErrorObject(pub(super) Error, #[expect(dead_code, reason = "dropped with it")] Share);
+
+impl UserData for ErrorObject {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("kind", |_, this, ()| Ok(this.0.kind().as_str()));
+        methods.add_method("message", |lua, this, ()| lua.create_string(this.0.message()));
+        methods.add_method("retryable", |_, this, ()| Ok(this.0.retryability()));
+        methods.add_method("details", |lua, this, ()| convert::to_lua(lua, this.0.details()));
+        methods.add_method("stack", |_, this, ()| Ok(this.0.stack().map(ToString::to_string)));
+        methods.add_meta_method(MetaMethod::ToString, |lua, this, ()| lua.create_string(this.0.message()));
+        methods.add_meta_function(MetaMethod::Concat, |lua, (left, right): (Value, Value)| {
+            let mut text = text_of(&left)?;
+            text.extend_from_slice(&text_of(&right)?);
+            lua.create_string(text)
+        });
+    }
+}
+
+fn text_of(value: &Value) -> mlua::Result<Vec<u8>> {
+    match value {
+        Value::UserData(object) => match object.borrow::<ErrorObject>() {
+            Ok(error) => Ok(error.0.message().as_bytes().to_vec()),
+            Err(_) => Err(mlua::Error::runtime("attempt to concatenate a userdata value")),
+        },
+        value @ (Value::String(_) | Value::Integer(_) | Value::Number(_)) => {
+            Ok(value.to_string()?.into_bytes())
+        }
+        value => Err(mlua::Error::runtime(format!("attempt to concatenate a {} value", value.type_name()))),
+    }
+}
+
+/// `error` as a Lua value.
+pub(super) fn to_lua(lua: &Lua, error: Error) -> mlua::Result<Value> {
+    let share = hold_or_raise(lua, error.bytes())?;
+    lua.create_userdata(ErrorObject(error, share)).map(Value::UserData)
+}
+
+/// `nil, error`: how functions answer a failure.
+pub(super) fn pair(lua: &Lua, error: Error) -> mlua::Result<MultiValue> {
+    Ok(MultiValue::from_iter([Value::Nil, to_lua(lua, error)?]))
+}
+
+/// `value, nil` or `nil, error`.
+pub(super) fn answer(lua: &Lua, result: Result<impl IntoLua, Error>) -> mlua::Result<MultiValue> {
+    match result {
+        Ok(value) => Ok(MultiValue::from_iter([value.into_lua(lua)?, Value::Nil])),
+        Err(error) => pair(lua, error),
+    }
+}
+
+/// What a user sees of what a Rust function raised: an error object if it raised one, else text as a C
+/// function would have raised it.
+pub(super) fn plain(lua: &Lua, value: Value) -> mlua::Result<Value> {
+    match value {
+        Value::Error(problem) => raised(lua, &problem),
+        value => Ok(value),
+    }
+}
+
+/// [`plain`] of an error that has not been raised yet.
+pub(super) fn raised(lua: &Lua, problem: &mlua::Error) -> mlua::Result<Value> {
+    if let Some(error) = problem.downcast_ref::<Error>() {
+        return to_lua(lua, error.clone());
+    }
+    lua.create_string(text(problem)).map(Value::String)
+}
+
+/// The message of `problem`, after the position in Lua that raised it.
+pub(super) fn text(problem: &mlua::Error) -> String {
+    match problem {
+        mlua::Error::CallbackError { traceback, cause } => {
+            let mut cause = cause;
+            while let mlua::Error::CallbackError { cause: inner, .. } = &**cause {
+                cause = inner;
+            }
+            format!("{}{}", position(traceback).unwrap_or_default(), text(cause))
+        }
+        mlua::Error::RuntimeError(message) | mlua::Error::MemoryError(message) => message.clone(),
+        problem => problem.to_string(),
+    }
+}
+
+/// `source:line: ` of the innermost Lua function of a traceback that is the user's.
+fn position(traceback: &str) -> Option<String> {
+    let frames = traceback.lines().filter_map(|line| line.strip_prefix('\t'));
+    let mut own = frames.filter(|frame| !frame.starts_with("[C]") && !frame.starts_with("prelude:"));
+    let (position, _) = own.next()?.split_once(": in")?;
+    Some(format!("{position}: "))
+}
+
+/// The error that `value`, raised or returned by user code, stands for.
+pub(super) fn of_value(value: &Value) -> Error {
+    match value {
+        Value::Error(problem) => match problem.downcast_ref::<Error>() {
+            Some(error) => error.clone(),
+            None => Error::new(ErrorKind::Internal, text(problem)),
+        },
+        value => match from_lua(value) {
+            Some(error) => error,
+            None => match value.to_string() {
+                Ok(text) => Error::new(ErrorKind::Unknown, text),
+                Err(_) => Error::new(ErrorKind::Unknown, format!("a {} was raised", value.type_name())),
+            },
+        },
+    }
+}
+
+/// What the prelude makes of a raised value: an error object, with the stack where it was raised unless it
+/// has one.
+pub(super) fn caught(lua: &Lua, host: &Host, value: &Value) -> mlua::Result<Value> {
+    let error = of_value(value);
+    if error.stack().is_some() {
+        return to_lua(lua, error);
+    }
+    let thread = host.entry().map(|entry| entry.to_string()).unwrap_or_default();
+    to_lua(lua, error.with_stack(stack(lua, thread)))
+}
+
+/// The error in `value`, if it is an error object.
+pub(super) fn from_lua(value: &Value) -> Option<Error> {
+    let object = value.as_userdata()?.borrow::<ErrorObject>().ok()?;
+    Some(object.0.clone())
+}
+
+/// Where the running function was called from, by `thread`: its coroutine's frames, innermost first, those of
+/// the prelude left out.
+pub(super) fn stack(lua: &Lua, thread: String) -> Stack {
+    // Level 0 is the function itself.
+    let frames = (1..).map_while(|level| lua.inspect_stack(level, frame));
+    let own = frames.filter(|frame| frame.source != PRELUDE);
+    let mut frames: Vec<Frame> = own.take(LUA_STACK_FRAMES_MAX).collect();
+    // The protected call that the prelude runs everything in.
+    while frames.last().is_some_and(|frame| frame.line == 0) {
+        frames.pop();
+    }
+    Stack { thread, frames }
+}
+
+fn frame(debug: &mlua::debug::Debug<'_>) -> Frame {
+    let source = debug.source();
+    if source.what == "C" {
+        let name = debug.names().name.map_or_else(|| "?".to_owned(), |name| name.into_owned());
+        return Frame { source: "[C]".to_owned(), line: 0, name };
+    }
+    let line = debug.current_line().and_then(|line| u32::try_from(line).ok()).unwrap_or(0);
+    let name = match debug.names().name {
+        Some(name) => name.into_owned(),
+        None if source.what == "main" => "main chunk".to_owned(),
+        None => "function".to_owned(),
+    };
+    let text = source.source.as_deref().unwrap_or("?");
+    Frame { source: text.strip_prefix('=').unwrap_or(text).to_owned(), line, name }
+}

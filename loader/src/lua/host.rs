@@ -1,0 +1,198 @@
+//! What the Rust functions of a Lua state have in common: the invocation that runs in it, and how they
+//! begin an operation that their coroutine waits for.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{self, Poll, Waker};
+
+use mlua::{FromLuaMulti, Function, Lua, MultiValue, Value};
+use registry_schema::EntryId;
+
+use crate::context::Context;
+use crate::loader::Inner;
+
+/// What an operation gives to the coroutine that waited: made on the state's own turn.
+pub(super) type Completion = Box<dyn FnOnce(&Lua) -> mlua::Result<MultiValue> + Send>;
+/// An operation under way.
+pub(super) type Operation = Pin<Box<dyn Future<Output = Completion> + Send>>;
+
+/// One wait of one coroutine of the scheduler: it is woken by what was begun for this wait alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ticket {
+    /// Which coroutine: 0 is the first, others are of `coroutine.spawn`.
+    pub(super) task: u32,
+    /// How often it had waited before.
+    pub(super) wait: u32,
+}
+
+impl Ticket {
+    fn to_lua(self) -> i64 {
+        (i64::from(self.task) << 32) | i64::from(self.wait)
+    }
+
+    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "made by `to_lua`")]
+    fn from_lua(packed: i64) -> Self {
+        Self { task: (packed >> 32) as u32, wait: packed as u32 }
+    }
+}
+
+/// Who takes what an operation gives.
+pub(super) enum Receiver {
+    /// The coroutine that waits for it.
+    Task(Ticket),
+    /// A function, called with it.
+    Function(Function),
+}
+
+/// Shared by the functions of one state. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Host(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    current: Mutex<Option<Current>>,
+}
+
+/// The invocation that a state runs.
+pub(super) struct Current {
+    pub(super) inner: Arc<Inner>,
+    pub(super) entry: Arc<EntryId>,
+    pub(super) context: Context,
+    /// The wait that the running coroutine would begin.
+    pub(super) ticket: Ticket,
+    /// Operations begun since it was resumed.
+    pub(super) begun: Vec<(Receiver, Operation)>,
+    /// Waits that have ended, with what their coroutines are resumed with.
+    pub(super) woken: VecDeque<(Ticket, mlua::Result<MultiValue>)>,
+    /// Coroutines made since it was resumed: a function and its arguments.
+    pub(super) spawned: Vec<(Function, MultiValue)>,
+}
+
+/// How a function that may wait answers.
+pub(super) enum Answer {
+    /// At once.
+    Now(MultiValue),
+    /// When the operation completes.
+    Later(Operation),
+}
+
+impl Answer {
+    /// Waits for `future`; `give` makes Lua values of what it gives.
+    pub(super) fn later<T: Send + 'static>(
+        future: impl Future<Output = T> + Send + 'static,
+        give: impl FnOnce(&Lua, T) -> mlua::Result<MultiValue> + Send + 'static,
+    ) -> Self {
+        Self::Later(Box::pin(async move {
+            let value = future.await;
+            Box::new(move |lua: &Lua| give(lua, value)) as Completion
+        }))
+    }
+}
+
+impl Host {
+    fn lock(&self) -> MutexGuard<'_, Option<Current>> {
+        // Each change is one assignment or one push: whole after any panic.
+        self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `current` the invocation of this state, or none.
+    pub(super) fn set(&self, current: Option<Current>) {
+        *self.lock() = current;
+    }
+
+    /// What `read` says of the invocation. It must not run Lua.
+    ///
+    /// # Errors
+    /// When none runs: a function that was kept beyond its invocation.
+    pub(super) fn with<T>(&self, read: impl FnOnce(&mut Current) -> T) -> mlua::Result<T> {
+        match self.lock().as_mut() {
+            Some(current) => Ok(read(current)),
+            None => Err(mlua::Error::runtime("this invocation has ended")),
+        }
+    }
+
+    /// The loader.
+    pub(super) fn inner(&self) -> mlua::Result<Arc<Inner>> {
+        self.with(|current| Arc::clone(&current.inner))
+    }
+
+    /// The context of the invocation.
+    pub(super) fn context(&self) -> mlua::Result<Context> {
+        self.with(|current| current.context.clone())
+    }
+
+    /// The entry that runs.
+    pub(super) fn entry(&self) -> mlua::Result<Arc<EntryId>> {
+        self.with(|current| Arc::clone(&current.entry))
+    }
+
+    /// Begins `operation`; its values go to `receiver`.
+    pub(super) fn begin(&self, receiver: Receiver, operation: Operation) -> mlua::Result<()> {
+        self.with(|current| current.begun.push((receiver, operation)))
+    }
+
+    /// The wait that the running coroutine is about to begin, as Lua holds it.
+    pub(super) fn ticket(&self) -> mlua::Result<i64> {
+        self.with(|current| current.ticket.to_lua())
+    }
+
+    /// Ends the wait `packed`: its coroutine goes on with `values`.
+    pub(super) fn wake(&self, packed: i64, values: MultiValue) -> mlua::Result<()> {
+        self.with(|current| current.woken.push_back((Ticket::from_lua(packed), Ok(values))))
+    }
+
+    /// Gives the running coroutine's wait up: what was begun for it wakes nobody.
+    pub(super) fn abandon(&self) -> mlua::Result<()> {
+        self.with(|current| current.ticket.wait = current.ticket.wait.wrapping_add(1))
+    }
+
+    /// Polls `operation` once, since most complete at once and a switch costs more than they do; else the
+    /// running coroutine has to wait for it.
+    fn start(&self, lua: &Lua, mut operation: Operation) -> mlua::Result<Option<MultiValue>> {
+        // Polled again by the scheduler before it sleeps, with its own waker.
+        match operation.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(completion) => completion(lua).map(Some),
+            Poll::Pending => {
+                let ticket = self.with(|current| current.ticket)?;
+                self.begin(Receiver::Task(ticket), operation)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What a function that may wait gives to the prelude: whether it waits, and its values if it does not.
+    pub(super) fn answer(&self, lua: &Lua, answer: Answer) -> mlua::Result<MultiValue> {
+        let now = match answer {
+            Answer::Now(values) => Some(values),
+            Answer::Later(operation) => self.start(lua, operation)?,
+        };
+        Ok(match now {
+            Some(mut values) => {
+                values.push_front(Value::Boolean(false));
+                values
+            }
+            None => MultiValue::from_iter([Value::Boolean(true)]),
+        })
+    }
+
+    /// A Lua function that may wait: `begin` answers at once or with an operation, during which the calling
+    /// coroutine waits and others run.
+    pub(super) fn waiting<A: FromLuaMulti>(
+        &self,
+        lua: &Lua,
+        begin: impl Fn(&Lua, &Self, A) -> mlua::Result<Answer> + Send + Sync + 'static,
+    ) -> mlua::Result<Function> {
+        let host = self.clone();
+        let begin = lua.create_function(move |lua, args: A| {
+            let answer = begin(lua, &host, args)?;
+            host.answer(lua, answer)
+        })?;
+        let wrap: Function = lua.named_registry_value(WAITING)?;
+        wrap.call(begin)
+    }
+}
+
+/// Name in the registry of the function of `prelude.lua` that makes a waiting function of one that begins.
+pub(super) const WAITING: &str = "waiting";

@@ -1,0 +1,91 @@
+//! Lua entries.
+//!
+//! An invocation has a Lua state to itself for as long as it runs; states are kept and used again, each
+//! time with a fresh environment (`prelude.lua`). It is driven as a future (`invocation.rs`): Lua runs until
+//! each of its coroutines waits for an operation that a Rust function began (`host.rs`), and goes on when
+//! one of these completes. Nothing here blocks a thread.
+
+mod convert;
+mod error;
+mod host;
+mod invocation;
+mod modules;
+mod state;
+mod wit;
+
+use std::sync::Arc;
+
+use registry_schema::EntryId;
+use registry_schema::manifest::LuaEntry;
+
+use crate::calls::Retry;
+use crate::context::Context;
+use crate::data::Data;
+use crate::error::Error;
+use crate::function::{Meta, WasmFunction};
+use crate::loader::{Callable, Inner};
+use crate::task;
+
+pub(crate) use state::States;
+
+/// A `function.lua` entry.
+pub(crate) struct LuaFunction {
+    pub(crate) id: Arc<EntryId>,
+    /// The id as text.
+    name: String,
+    lua: LuaEntry,
+    /// How a failed call is repeated.
+    pub(crate) retry: Option<Retry>,
+}
+
+impl LuaFunction {
+    pub(crate) fn new(inner: &Inner, id: EntryId, meta: &Meta, lua: LuaEntry) -> Result<Self, Error> {
+        let retry = Retry::of_entry(inner, &id, meta)?;
+        Ok(Self { name: id.to_string(), id: Arc::new(id), lua, retry })
+    }
+}
+
+/// Calls `function` as a task of its own: it may run for long, and beside its caller.
+pub(crate) async fn call(
+    inner: &Arc<Inner>,
+    function: Arc<LuaFunction>,
+    context: Context,
+    args: Vec<Data>,
+) -> Result<Data, Error> {
+    let id = Arc::clone(&function.id);
+    task::run(&id, invocation::run(Arc::clone(inner), function, context, args)).await
+}
+
+/// Checks that the source of the entry `id` is there, whole, and compiles.
+///
+/// # Errors
+/// `INTERNAL` when it is damaged or does not.
+pub(crate) fn check(inner: &Inner, id: &EntryId) -> Result<(), Error> {
+    let state = inner.lua.take()?;
+    state.check(inner, &id.to_string())?;
+    inner.lua.give(state);
+    Ok(())
+}
+
+/// Calls `callable` with untyped values.
+pub(crate) async fn call_data(
+    inner: &Arc<Inner>,
+    callable: Callable,
+    context: Context,
+    args: Vec<Data>,
+) -> Result<Data, Error> {
+    match callable {
+        Callable::Lua(function) => call(inner, function, context, args).await,
+        Callable::Wasm(function) => {
+            let prepared = function.prepared(inner)?;
+            let plan = &prepared.plan;
+            let args = plan.lower_data(&args).map_err(|error| named(&function, error))?;
+            let value = inner.call_wasm(Arc::clone(&function), context, args).await?;
+            plan.lift_data(value.as_ref())
+        }
+    }
+}
+
+fn named(function: &WasmFunction, error: Error) -> Error {
+    error.wrapped(&format!("`{}`", function.id))
+}

@@ -1,0 +1,61 @@
+//! The modules that `require` gives (`en/lua/**`).
+//!
+//! Each has one function `module(lua, host)`, called once per state; every invocation gets copies of the
+//! tables that it returns, so that no change of one is seen by another. So a module's tables hold functions,
+//! constants and such tables; what belongs to an invocation lies in [`super::host::Host`] or in Lua values.
+//!
+//! Objects are userdata. Methods that may wait can't be methods of mlua's: such an object's `__index` is a
+//! table of functions that its module makes once per state and keeps in the registry.
+
+mod arguments;
+pub(super) mod base64;
+mod blocking;
+pub(super) mod ctx;
+pub(super) mod env;
+pub(super) mod errors;
+pub(super) mod fs;
+pub(super) mod funcs;
+pub(super) mod hash;
+pub(super) mod held;
+pub(super) mod json;
+pub(super) mod logger;
+pub(super) mod os;
+pub(super) mod payload;
+mod permission;
+pub(super) mod registry;
+pub(super) mod security;
+pub(super) mod time;
+pub(super) mod uuid;
+
+#[cfg(test)]
+mod harness;
+
+use mlua::{Lua, Table};
+
+use super::host::Host;
+
+/// A module's `module`: makes its tables in a state.
+type Build = fn(&Lua, &Host) -> mlua::Result<Table>;
+
+/// The modules, those of the prelude (`channel`, `coroutine`, `funcs`) left out.
+const MODULES: &[(&str, Build)] = &[
+    ("base64", base64::module),
+    ("ctx", ctx::module),
+    ("env", env::module),
+    ("errors", errors::module),
+    ("fs", fs::module),
+    ("hash", hash::module),
+    ("json", json::module),
+    ("logger", logger::module),
+    ("os", os::module),
+    ("payload", payload::module),
+    ("registry", registry::module),
+    ("security", security::module),
+    ("time", time::module),
+    ("uuid", uuid::module),
+];
+
+/// Adds every module to `modules`, by name.
+pub(super) fn fill(lua: &Lua, host: &Host, modules: &Table) -> mlua::Result<()> {
+    MODULES.iter().try_for_each(|(name, module)| modules.raw_set(*name, module(lua, host)?))
+}

@@ -1,0 +1,566 @@
+-- Runs once in each Lua state. `rust` holds the functions that Rust gives; the answer is the function that
+-- runs an invocation. Nothing that an invocation can change is shared with another: its globals, libraries,
+-- modules and the metatable of strings are made anew in `fresh`.
+local rust = ...
+
+local co_create, co_resume, co_yield = coroutine.create, coroutine.resume, coroutine.yield
+local co_status, co_running, co_close = coroutine.status, coroutine.running, coroutine.close
+local co_isyieldable = coroutine.isyieldable
+local error, type, select, setmetatable, getmetatable = error, type, select, setmetatable, getmetatable
+local pcall, xpcall, rawget, rawset, next, pairs = pcall, xpcall, rawget, rawset, next, pairs
+local tostring, pack, unpack = tostring, table.pack, table.unpack
+local random, randomseed = math.random, math.randomseed
+
+-- What passes through `yield` starts with one of these, which no user code can get hold of. The hook that
+-- interrupts a coroutine yields nothing at all.
+local WAITS, YIELDS = {}, {}
+
+-- Coroutines of users, made by `coroutine.create` and `wrap`, and those of them that wait for an operation.
+local weak = { __mode = "k" }
+local nested, waiting_in = setmetatable({}, weak), setmetatable({}, weak)
+
+local CANT_WAIT = "can't wait here: a callback of table.sort, string.gsub, an iterator or a metamethod "
+  .. "that runs inside a library function can't be suspended"
+
+-- Errors that Rust functions raise are objects; users see the text that a C function would have raised.
+local function plain(problem)
+  if type(problem) == "userdata" then return rust.plain(problem) end
+  return problem
+end
+
+local function caught(ok, ...)
+  if ok then return ok, ... end
+  return ok, plain((...))
+end
+
+local function resumed(ok, ...)
+  if ok then return ... end
+  error((...), 0)
+end
+
+local function finish(waits, ...)
+  if waits then return resumed(co_yield(WAITS)) end
+  return ...
+end
+
+-- A function whose callers wait for the operation that `begin` starts, if it starts one.
+local function waiting(begin)
+  return function(...)
+    if not co_isyieldable() then error(CANT_WAIT, 2) end
+    return finish(begin(...))
+  end
+end
+
+-- Coroutines ---------------------------------------------------------------------------------------------
+
+local passed
+
+local function go_on(co, ...)
+  waiting_in[co] = nil
+  return passed(co, co_resume(co, ...))
+end
+
+-- What a resumed coroutine gave: its own values go to its resumer; that it waits, or was interrupted, is
+-- the invocation's business and passes through.
+function passed(co, ...)
+  local ok, tag = ...
+  if not ok then return false, plain(tag) end
+  if tag == YIELDS then return true, select(3, ...) end
+  local interrupted = tag == nil and co_status(co) == "suspended"
+  if tag ~= WAITS and not interrupted then return ... end
+  if not co_isyieldable() then
+    rust.abandon()
+    error(CANT_WAIT, 0)
+  end
+  waiting_in[co] = true
+  if interrupted then
+    co_yield()
+    return go_on(co)
+  end
+  return go_on(co, co_yield(WAITS))
+end
+
+local function resume(co, ...)
+  if waiting_in[co] then return false, "cannot resume non-suspended coroutine" end
+  return passed(co, co_resume(co, ...))
+end
+
+local function create(f)
+  local co = co_create(f)
+  nested[co] = true
+  return co
+end
+
+local function unwrapped(ok, ...)
+  if ok then return ... end
+  local problem = ...
+  if type(problem) == "string" then error(problem, 3) end
+  error(problem, 0)
+end
+
+local function wrap(f)
+  local co = create(f)
+  return function(...) return unwrapped(resume(co, ...)) end
+end
+
+local function yield(...)
+  if not nested[co_running()] then error("attempt to yield from outside a coroutine", 2) end
+  return co_yield(YIELDS, ...)
+end
+
+local function running()
+  local co = co_running()
+  if nested[co] then return co, false end
+  return nil, true
+end
+
+local function status(co)
+  if waiting_in[co] then return "normal" end
+  return co_status(co)
+end
+
+local function close(co)
+  if waiting_in[co] then error("cannot close a running coroutine", 2) end
+  return co_close(co)
+end
+
+local function isyieldable()
+  return nested[co_running()] == true and co_isyieldable()
+end
+
+-- Channels (`en/lua/core/channel.md`) ---------------------------------------------------------------------
+
+local Channel = { __name = "channel", __metatable = false }
+Channel.__index = Channel
+local Case = { __name = "select case", __metatable = false }
+Case.__index = Case
+
+-- A coroutine that waits is an entry in the queues of all its channels; `task` goes once one has served it.
+local function park() return resumed(co_yield(WAITS)) end
+
+-- The running coroutine as something to wake, before it waits.
+local function waiter(kind)
+  if not co_isyieldable() then error(CANT_WAIT, 3) end
+  local made = kind or {}
+  made.task = rust.task()
+  return made
+end
+
+local function channel_new(size)
+  if size == nil then size = 0 end
+  if math.type(size) ~= "integer" or size < 0 then
+    error("bad argument #1 to 'new' (size: expected an integer from 0, got " .. tostring(size) .. ")", 2)
+  end
+  return setmetatable({
+    size = size, buffer = {}, first = 1, last = 0, closed = false,
+    receivers = {}, first_receiver = 1, last_receiver = 0,
+    senders = {}, first_sender = 1, last_sender = 0,
+  }, Channel)
+end
+
+local function checked(value, kind, name)
+  if rust.metatable(value) ~= kind then
+    error("bad argument to '" .. name .. "' (" .. kind.__name .. " expected, got " .. type(value) .. ")", 3)
+  end
+  return value
+end
+
+local function push_receiver(ch, waiter)
+  ch.last_receiver = ch.last_receiver + 1
+  ch.receivers[ch.last_receiver] = waiter
+end
+
+local function push_sender(ch, waiter, value)
+  ch.last_sender = ch.last_sender + 1
+  ch.senders[ch.last_sender] = { waiter = waiter, value = value }
+end
+
+-- The next receiver that still waits.
+local function next_receiver(ch)
+  while ch.first_receiver <= ch.last_receiver do
+    local waiter = ch.receivers[ch.first_receiver]
+    ch.receivers[ch.first_receiver] = nil
+    ch.first_receiver = ch.first_receiver + 1
+    if waiter.task then return waiter end
+  end
+end
+
+local function next_sender(ch)
+  while ch.first_sender <= ch.last_sender do
+    local sender = ch.senders[ch.first_sender]
+    ch.senders[ch.first_sender] = nil
+    ch.first_sender = ch.first_sender + 1
+    if sender.waiter.task then return sender end
+  end
+end
+
+-- Wakes `waiter` with what happened on `ch`.
+local function serve(waiter, ch, value, ok)
+  local task = waiter.task
+  waiter.task = nil
+  if waiter.selects then
+    rust.wake(task, true, { channel = ch, value = value, ok = ok })
+  elseif waiter.sends then
+    if ok then rust.wake(task, true, true) else rust.wake(task, false, "send on closed channel") end
+  else
+    rust.wake(task, true, value, ok)
+  end
+end
+
+-- Sends without waiting; whether it could.
+local function try_send(ch, value)
+  local receiver = next_receiver(ch)
+  if receiver then
+    serve(receiver, ch, value, true)
+    return true
+  end
+  if ch.last - ch.first + 1 < ch.size then
+    ch.last = ch.last + 1
+    ch.buffer[ch.last] = value
+    return true
+  end
+  return false
+end
+
+-- Receives without waiting: whether it could, the value, and whether there was one.
+local function try_receive(ch)
+  if ch.first <= ch.last then
+    local value = ch.buffer[ch.first]
+    ch.buffer[ch.first] = nil
+    ch.first = ch.first + 1
+    local sender = next_sender(ch)
+    if sender then
+      ch.last = ch.last + 1
+      ch.buffer[ch.last] = sender.value
+      serve(sender.waiter, ch, sender.value, true)
+    end
+    return true, value, true
+  end
+  local sender = next_sender(ch)
+  if sender then
+    serve(sender.waiter, ch, sender.value, true)
+    return true, sender.value, true
+  end
+  if ch.closed then return true, nil, false end
+  return false
+end
+
+function Channel:send(value)
+  checked(self, Channel, "send")
+  if self.closed then error("send on closed channel", 2) end
+  if try_send(self, value) then return true end
+  push_sender(self, waiter { sends = true }, value)
+  return park()
+end
+
+function Channel:receive()
+  checked(self, Channel, "receive")
+  local done, value, ok = try_receive(self)
+  if done then return value, ok end
+  push_receiver(self, waiter())
+  return park()
+end
+
+function Channel:close()
+  checked(self, Channel, "close")
+  if self.closed then return end
+  self.closed = true
+  local receiver = next_receiver(self)
+  while receiver do
+    serve(receiver, self, nil, false)
+    receiver = next_receiver(self)
+  end
+  local sender = next_sender(self)
+  while sender do
+    local waiter = sender.waiter
+    if waiter.selects then
+      local task = waiter.task
+      waiter.task = nil
+      rust.wake(task, false, "send on closed channel")
+    else
+      serve(waiter, self, nil, false)
+    end
+    sender = next_sender(self)
+  end
+end
+
+function Channel:case_send(value)
+  return setmetatable({ channel = checked(self, Channel, "case_send"), sends = true, value = value }, Case)
+end
+
+function Channel:case_receive()
+  return setmetatable({ channel = checked(self, Channel, "case_receive") }, Case)
+end
+
+-- Puts `value` into `ch` without waiting; whether there was room.
+local function offer(ch, value)
+  return not ch.closed and try_send(ch, value)
+end
+
+local function channel_select(cases, default)
+  if type(cases) ~= "table" then
+    error("bad argument #1 to 'select' (table of cases expected, got " .. type(cases) .. ")", 2)
+  end
+  local count = #cases
+  for index = 1, count do
+    local case = cases[index]
+    if rust.metatable(case) ~= Case then
+      error("invalid case " .. index .. " in select: expected case_send() or case_receive()", 2)
+    end
+  end
+  -- Where several are ready, none is preferred.
+  local first = count > 1 and random(count) or 1
+  for step = 0, count - 1 do
+    local case = cases[(first + step - 1) % count + 1]
+    local ch = case.channel
+    if case.sends then
+      if ch.closed then error("send on closed channel", 2) end
+      if try_send(ch, case.value) then return { channel = ch, value = case.value, ok = true } end
+    else
+      local done, value, ok = try_receive(ch)
+      if done then return { channel = ch, value = value, ok = ok } end
+    end
+  end
+  if default or cases.default then return { default = true, ok = true } end
+  if count == 0 then error("select without cases waits for ever", 2) end
+  local selecting = waiter { selects = true }
+  for index = 1, count do
+    local case = cases[index]
+    if case.sends then push_sender(case.channel, selecting, case.value) else push_receiver(case.channel, selecting) end
+  end
+  return park()
+end
+
+-- The modules written in Rust build on these.
+rust.open(waiting, channel_new, offer)
+
+-- Calls (`en/lua/core/funcs.md`, `en/lua/core/future.md`) -------------------------------------------------
+
+local Future = { __name = "future", __metatable = false }
+Future.__index = Future
+
+local function settle(future, value, problem)
+  if future.complete then return end
+  future.complete = true
+  future.failed = problem
+  if problem == nil then
+    future.payload = rust.payload(value)
+    offer(future.responses, future.payload)
+  end
+  future.responses:close()
+end
+
+function Future:response() return checked(self, Future, "response").responses end
+Future.channel = Future.response
+function Future:is_complete() return checked(self, Future, "is_complete").complete end
+function Future:is_canceled() return checked(self, Future, "is_canceled").canceled end
+
+function Future:result()
+  checked(self, Future, "result")
+  if self.failed ~= nil then return nil, self.failed end
+  return self.payload, nil
+end
+
+function Future:error()
+  checked(self, Future, "error")
+  return self.failed, self.failed ~= nil
+end
+
+function Future:cancel()
+  checked(self, Future, "cancel")
+  if self.complete then return false, nil end
+  self.canceled = true
+  rust.cancel(self.handle)
+  settle(self, nil, rust.canceled(self.target))
+  return true, nil
+end
+
+local call = waiting(rust.call)
+
+local function async(options, target, ...)
+  local future = setmetatable({
+    target = target, responses = channel_new(1), complete = false, canceled = false,
+  }, Future)
+  local handle, problem = rust.async(
+    function(value, failed) settle(future, value, failed) end, options, target, ...
+  )
+  if handle == nil then return nil, problem end
+  future.handle = handle
+  return future, nil
+end
+
+local Executor = { __name = "executor", __metatable = false }
+Executor.__index = Executor
+
+local function executor(options) return setmetatable({ options = options }, Executor) end
+
+for _, name in next, { "with_context", "with_actor", "with_scope", "with_options" } do
+  local change = rust[name]
+  Executor[name] = function(self, value)
+    local options, problem = change(checked(self, Executor, name).options, value)
+    if options == nil then return nil, problem end
+    return executor(options), nil
+  end
+end
+
+function Executor:call(...) return call(checked(self, Executor, "call").options, ...) end
+function Executor:async(...) return async(checked(self, Executor, "async").options, ...) end
+
+local funcs = {
+  call = function(...) return call(nil, ...) end,
+  async = function(...) return async(nil, ...) end,
+  new = function() return executor(nil) end,
+}
+
+-- Environments ---------------------------------------------------------------------------------------------
+
+local function copy(template)
+  if type(template) ~= "table" then return template end
+  local made = {}
+  for key, value in next, template do
+    if type(value) == "table" and getmetatable(value) == nil then value = copy(value) end
+    made[key] = value
+  end
+  return made
+end
+
+local function safe_setmetatable(object, metatable)
+  if type(metatable) == "table" and rawget(metatable, "__gc") ~= nil then
+    error("bad argument #2 to 'setmetatable' ('__gc' is not available)", 2)
+  end
+  return setmetatable(object, metatable)
+end
+
+local function safe_pcall(...) return caught(pcall(...)) end
+
+local function safe_xpcall(f, handler, ...)
+  if type(handler) ~= "function" then return xpcall(f, handler, ...) end
+  return xpcall(f, function(problem) return handler(plain(problem)) end, ...)
+end
+
+local function print(...)
+  local values = pack(...)
+  for index = 1, values.n do values[index] = tostring(values[index]) end
+  rust.print(table.concat(values, "\t", 1, values.n))
+end
+
+local function spawn(f, ...)
+  if type(f) ~= "function" then
+    error("bad argument #1 to 'spawn' (function expected, got " .. type(f) .. ")", 2)
+  end
+  rust.spawn(f, ...)
+end
+
+local string_arithmetic = copy(getmetatable(""))
+local log = math.log
+local math_exp = math.exp
+
+local templates = {
+  string = string,
+  table = table,
+  math = math,
+  coroutine = {
+    create = create, resume = resume, yield = yield, wrap = wrap, running = running, status = status,
+    close = close, isyieldable = isyieldable, spawn = spawn,
+  },
+  channel = { new = channel_new, select = channel_select },
+  errors = rust.modules.errors,
+  os = rust.modules.os,
+  payload = rust.modules.payload,
+}
+string.dump = nil
+math.pow = function(x, y) return x ^ y end
+math.log10 = function(x) return log(x, 10) end
+math.atan2 = math.atan
+math.sinh = function(x) return (math_exp(x) - math_exp(-x)) / 2 end
+math.cosh = function(x) return (math_exp(x) + math_exp(-x)) / 2 end
+math.tanh = function(x)
+  local e = math_exp(-2 * (x < 0 and -x or x))
+  local t = (1 - e) / (1 + e)
+  return x < 0 and -t or t
+end
+
+-- What is a global may be required as well.
+for name, template in next, templates do rust.modules[name] = template end
+rust.modules.funcs = funcs
+
+-- The globals of one invocation. Constructors with all fields are several times faster than loops.
+local assert, ipairs, rawequal, tonumber, version = assert, ipairs, rawequal, tonumber, _VERSION
+
+local function fresh()
+  local globals = {
+    assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs, next = next, pairs = pairs,
+    pcall = safe_pcall, print = print, rawequal = rawequal, rawget = rawget, rawset = rawset, select = select,
+    setmetatable = safe_setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
+    xpcall = safe_xpcall, _VERSION = version,
+    string = false, table = false, math = false, coroutine = false, channel = false, errors = false,
+    os = false, payload = false, _G = false,
+  }
+  globals._G = globals
+  for name, template in next, templates do globals[name] = copy(template) end
+  local metatable = copy(string_arithmetic)
+  metatable.__index = globals.string
+  rust.string_metatable(metatable)
+  randomseed()
+  return globals
+end
+
+-- Sources of this state by entry: `factory`, and what `require` gives by name.
+local chunks = {}
+
+local function chunk_of(id)
+  local chunk = chunks[id]
+  if not chunk then
+    chunk = rust.load(id)
+    chunks[id] = chunk
+  end
+  return chunk
+end
+
+local function run_chunk(id, globals, loaded)
+  local chunk = chunk_of(id)
+  local function require(name)
+    local target = chunk.names[name]
+    if target == nil then
+      error("module '" .. tostring(name) .. "' is neither in `modules` nor in `imports` of " .. id, 2)
+    end
+    local done = loaded[target]
+    if done ~= nil then return done end
+    local module = rust.modules[target]
+    if module then
+      -- A module that is a global as well is one table under both names.
+      done = globals[target]
+      if type(done) ~= "table" or templates[target] == nil then done = copy(module) end
+    else
+      done = run_chunk(target, globals, loaded)
+      if done == nil then done = true end
+    end
+    loaded[target] = done
+    return done
+  end
+  return chunk.factory(globals, require)
+end
+
+local function invoke(id, method, ...)
+  local globals = fresh()
+  local exported = run_chunk(id, globals, {})
+  local f = exported
+  if method ~= nil and type(exported) ~= "function" then
+    if type(exported) == "table" then
+      f = exported[method]
+    elseif exported == nil then
+      f = globals[method]
+    end
+    if f == nil then error("it has no function '" .. method .. "'", 0) end
+  elseif f == nil then
+    error("its source returns neither a function nor a table", 0)
+  end
+  return f(...)
+end
+
+-- What a coroutine of the scheduler runs: an error object or the values.
+local function protected(f, ...)
+  return xpcall(f, rust.caught, ...)
+end
+
+return function(...) return protected(invoke, ...) end, protected

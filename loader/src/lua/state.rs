@@ -1,0 +1,210 @@
+//! Lua states: made, filled and kept for the next invocation.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mlua::{
+    Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table as LuaTable, Value, VmState,
+};
+use registry_schema::manifest::{Entry, LuaEntry, LuaImport, lua_path};
+use registry_schema::{EntryId, ErrorKind};
+
+use super::host::{Host, WAITING};
+use super::{error, modules};
+use crate::config::{
+    LUA_IDLE_STATES_MAX, LUA_INSTRUCTIONS_PER_TURN, LUA_KEPT_BYTES_MAX, LUA_MEMORY_BYTES_MAX,
+};
+use crate::error::Error;
+use crate::guest_log::Stream;
+use crate::loader::Inner;
+use crate::mapping::{self, Expected};
+
+/// A state, filled and idle or running one invocation.
+pub(super) struct State {
+    pub(super) lua: Lua,
+    pub(super) host: Host,
+    /// Runs an entry: called with its id, its method and the arguments.
+    pub(super) main: Function,
+    /// Runs a function of `coroutine.spawn`.
+    pub(super) spawned: Function,
+}
+
+/// The idle states of a loader.
+#[derive(Default)]
+pub(crate) struct States {
+    idle: Mutex<Vec<State>>,
+}
+
+impl States {
+    /// A state to run an invocation in.
+    pub(super) fn take(&self) -> Result<State, Error> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(state) => Ok(state),
+            None => State::new().map_err(|problem| {
+                Error::new(ErrorKind::Internal, format!("no Lua state can be made: {problem}"))
+            }),
+        }
+    }
+
+    /// Keeps `state`, whose invocation has ended by itself, for the next one.
+    pub(super) fn give(&self, state: State) {
+        state.host.set(None);
+        if state.lua.used_memory() + modules::held::Held::of(&state.lua).bytes() > LUA_KEPT_BYTES_MAX {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < LUA_IDLE_STATES_MAX {
+            idle.push(state);
+        }
+    }
+}
+
+impl State {
+    fn new() -> mlua::Result<Self> {
+        let libraries = StdLib::COROUTINE | StdLib::MATH | StdLib::OS | StdLib::STRING | StdLib::TABLE;
+        // With Lua's own `pcall`, which a coroutine can be suspended in; mlua's, which passes Rust panics on,
+        // is a border that it can't.
+        let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
+        let host = Host::default();
+        let rust = lua.create_table()?;
+        functions(&lua, &host, &rust)?;
+        let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude");
+        let (main, spawned) = prelude.call(rust)?;
+        interrupt(&lua, &host)?;
+        lua.set_memory_limit(LUA_MEMORY_BYTES_MAX)?;
+        Ok(Self { lua, host, main, spawned })
+    }
+
+    /// Checks that the source of the entry `id` compiles.
+    pub(super) fn check(&self, inner: &Inner, id: &str) -> Result<(), Error> {
+        load(&self.lua, inner, id).map(|_| ())
+    }
+}
+
+/// Lets others run every so many instructions, and ends what is past its deadline.
+fn interrupt(lua: &Lua, host: &Host) -> mlua::Result<()> {
+    let past = || mlua::Error::runtime("the time limit was reached");
+    let host = host.clone();
+    let turn = HookTriggers::new().every_nth_instruction(LUA_INSTRUCTIONS_PER_TURN);
+    lua.set_global_hook(turn, move |lua, _| {
+        let deadline = host.with(|current| current.context.deadline())?;
+        if deadline.is_none_or(|deadline| tokio::time::Instant::now() < deadline) {
+            // Where nothing can be suspended, in a callback of a library function, this is no yield.
+            return Ok(VmState::Yield);
+        }
+        // Raised again at the next instruction, so that no `pcall` keeps it.
+        let each = HookTriggers::new().every_nth_instruction(1);
+        lua.set_hook(each, move |_, _| Err(past()))?;
+        Err(past())
+    })
+}
+
+/// What the prelude uses of Rust.
+fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
+    let modules = lua.create_table()?;
+    rust.set("modules", &modules)?;
+    let own = host.clone();
+    let open = move |lua: &Lua, (waiting, new, offer): (Function, Function, Function)| {
+        lua.set_named_registry_value(WAITING, waiting)?;
+        lua.set_named_registry_value(CHANNEL_NEW, new)?;
+        lua.set_named_registry_value(CHANNEL_OFFER, offer)?;
+        modules::fill(lua, &own, &modules)
+    };
+    rust.set("open", lua.create_function(open)?)?;
+    rust.set("plain", lua.create_function(|lua, value: Value| error::plain(lua, value))?)?;
+    let own = host.clone();
+    rust.set("caught", lua.create_function(move |lua, value: Value| error::caught(lua, &own, &value))?)?;
+    rust.set("payload", lua.create_function(|lua, value: Value| modules::payload::new(lua, value))?)?;
+    let metatable = |_: &Lua, value: Value| match value {
+        Value::Table(table) => Ok(table.metatable()),
+        _ => Ok(None),
+    };
+    rust.set("metatable", lua.create_function(metatable)?)?;
+    let string_metatable = |lua: &Lua, metatable: LuaTable| {
+        lua.set_type_metatable::<LuaString>(Some(metatable));
+        Ok(())
+    };
+    rust.set("string_metatable", lua.create_function(string_metatable)?)?;
+    let own = host.clone();
+    rust.set("task", lua.create_function(move |_, ()| own.ticket())?)?;
+    let own = host.clone();
+    let wake = move |_: &Lua, (ticket, values): (i64, MultiValue)| own.wake(ticket, values);
+    rust.set("wake", lua.create_function(wake)?)?;
+    let own = host.clone();
+    rust.set("abandon", lua.create_function(move |_, ()| own.abandon())?)?;
+    let own = host.clone();
+    let spawn = move |_: &Lua, (function, args): (Function, MultiValue)| {
+        own.with(|current| current.spawned.push((function, args)))
+    };
+    rust.set("spawn", lua.create_function(spawn)?)?;
+    let own = host.clone();
+    let print = move |_: &Lua, text: LuaString| {
+        let (inner, entry) = own.with(|current| (Arc::clone(&current.inner), Arc::clone(&current.entry)))?;
+        for line in text.to_string_lossy().split('\n') {
+            inner.log.line(&entry, Stream::Stdout, line);
+        }
+        Ok(())
+    };
+    rust.set("print", lua.create_function(print)?)?;
+    let own = host.clone();
+    let load = move |lua: &Lua, id: LuaString| {
+        let inner = own.inner()?;
+        load(lua, &inner, &id.to_str()?).map_err(mlua::Error::external)
+    };
+    rust.set("load", lua.create_function(load)?)?;
+    modules::funcs::functions(lua, host, rust)
+}
+
+/// The source of the entry `id`, compiled: `factory`, a function of globals and `require`, and `names`, what
+/// `require` gives by name.
+fn load(lua: &Lua, inner: &Inner, id: &str) -> Result<LuaTable, Error> {
+    let internal = |problem: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Internal, format!("`{id}` can't be loaded: {problem}"))
+    };
+    let parsed: EntryId = id.parse().map_err(|error| internal(&error))?;
+    let entry = inner.bundle.manifest().entry(&parsed)?;
+    let missing = || Error::new(ErrorKind::NotFound, format!("no Lua entry `{id}` in this bundle"));
+    let entry: Entry = entry.ok_or_else(missing)?;
+    if let Some(reason) = inner.unavailable(&entry) {
+        let message = format!("`{id}` is not available: {reason}");
+        return Err(Error::new(ErrorKind::Unavailable, message));
+    }
+    let entry = entry.lua.ok_or_else(missing)?;
+    let source = source(inner, &entry).map_err(|problem| internal(&problem))?;
+    // On one line with the first of the source, so that line numbers stay.
+    let wrapped = [b"return function(_ENV, require, ...) ", source.as_slice(), b"\nend"].concat();
+    let compiled = || {
+        let factory: Function =
+            lua.load(wrapped).set_name(format!("={id}")).set_mode(mlua::chunk::ChunkMode::Text).call(())?;
+        let names = lua.create_table()?;
+        for module in &entry.modules {
+            names.raw_set(module.as_str(), module.as_str())?;
+        }
+        for (alias, import) in &entry.imports {
+            match import {
+                LuaImport::Entry(id) => names.raw_set(alias.as_str(), id.to_string())?,
+                LuaImport::Module(name) => names.raw_set(alias.as_str(), name.as_str())?,
+            }
+        }
+        let chunk = lua.create_table()?;
+        chunk.raw_set("factory", factory)?;
+        chunk.raw_set("names", names)?;
+        Ok(chunk)
+    };
+    compiled().map_err(|error: mlua::Error| internal(&error))
+}
+
+fn source(inner: &Inner, entry: &LuaEntry) -> Result<Vec<u8>, String> {
+    let path = lua_path(entry.source);
+    let bundle = &inner.bundle;
+    let files = &bundle.manifest().head().files;
+    let record = files.get(&path).ok_or_else(|| format!("the bundle has no `{path}`"))?;
+    let expected = Expected { digest: record.digest, size: record.size };
+    let bytes = bundle.open_file(&path).and_then(|file| mapping::read_checked(file, expected));
+    bytes.map_err(|error| format!("`{path}`: {error}"))
+}
+
+/// Name in the registry of the function that makes a channel of a size.
+pub(super) const CHANNEL_NEW: &str = "channel.new";
+/// Name in the registry of the function that puts a value into a channel without waiting.
+pub(super) const CHANNEL_OFFER: &str = "channel.offer";

@@ -1,0 +1,119 @@
+//! No invocation sees a change of another, and none gets out of its limits.
+
+use loader::{Context, Data, ErrorKind};
+use tokio::time::{Duration, Instant};
+
+use crate::shared::{App, library, lua};
+use crate::support::Registry;
+
+#[tokio::test]
+async fn no_change_of_one_invocation_is_seen_by_another() {
+    let lib = "return {count = 0}";
+    let source = r#"
+        local lib, funcs = require("lib"), require("funcs")
+        return function()
+            local seen = {
+                tostring(leak), tostring(string.leak), tostring(("x").leak), tostring(funcs.leak),
+                tostring(errors.leak), tostring(channel.leak), lib.count, tostring(getmetatable("").leak),
+                tostring(_G.leak), type(string.upper), tostring(coroutine.leak), type(pairs),
+            }
+            leak, string.leak, funcs.leak, errors.leak, channel.leak = 1, 1, 1, 1, 1
+            _G.leak, coroutine.leak, string.upper, pairs = 1, 1, nil, nil
+            lib.count = lib.count + 1
+            getmetatable("").leak = 1
+            getmetatable("").__index = nil
+            math.randomseed(42)
+            return seen
+        end"#;
+    let registry = library(Registry::new(), "lib", lib, "");
+    let app = App::new(lua(registry, "f", source, "modules: [funcs]\nimports: {lib: lib}"));
+    let expected = serde_json::json!([
+        "nil", "nil", "nil", "nil", "nil", "nil", 0, "nil", "nil", "function", "nil", "function"
+    ]);
+    for _ in 0..3 {
+        assert_eq!(app.f().await.to_json().unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn random_numbers_are_not_those_that_another_invocation_seeded() {
+    let app = App::of("return function() local n = math.random(1 << 60); math.randomseed(42); return n end");
+    let (one, two, three) = (app.f().await, app.f().await, app.f().await);
+    assert!(one != two && two != three && one != three);
+}
+
+#[tokio::test]
+async fn what_could_escape_is_not_there() {
+    let source = r#"
+        return function()
+            local found = {}
+            for _, name in ipairs { "io", "debug", "package", "load", "loadstring", "loadfile", "dofile",
+                "collectgarbage", "rawlen", "utf8" } do
+                if _G[name] ~= nil then found[#found + 1] = name end
+            end
+            for _, name in ipairs { "execute", "exit", "remove", "rename", "tmpname", "getenv", "setlocale" } do
+                if os and os[name] ~= nil then found[#found + 1] = "os." .. name end
+            end
+            if string.dump then found[#found + 1] = "string.dump" end
+            if pcall(setmetatable, {}, { __gc = function() end }) then found[#found + 1] = "__gc" end
+            for _, object in ipairs { channel.new(), require("funcs").new(), errors.new("x") } do
+                local metatable = getmetatable(object)
+                if metatable then found[#found + 1] = "a metatable" end
+                if pcall(setmetatable, object, {}) then found[#found + 1] = "setmetatable" end
+            end
+            return #found == 0 or table.concat(found, " ")
+        end"#;
+    assert_eq!(App::of(source).f().await, Data::Bool(true));
+}
+
+#[tokio::test]
+async fn memory_is_limited_and_the_next_invocation_is_whole() {
+    for bomb in [
+        "string.rep('x', 1 << 40)",
+        "string.rep('x', 300 << 20)",
+        "(function() local t = {} for i = 1, 400 do t[i] = string.rep('x', 1 << 20) end return table.concat(t) end)()",
+        "(function() local t = {} while true do t[#t + 1] = {} end end)()",
+    ] {
+        let app = App::of(&format!("return function(b) if b then return #{bomb} end return 'fine' end"));
+        let error = app.call("app:f", vec![Data::Bool(true)]).await.unwrap_err();
+        let text = error.message();
+        assert!(text.contains("not enough memory") || text.contains("too large"), "{text}");
+        assert_eq!(app.f().await, Data::from("fine"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_ends_at_its_deadline_pcall_or_not() {
+    for body in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "local function f() pcall(f) return f() end f()",
+        "table.sort({3, 2, 1}, function() while true do pcall(function() while true do end end) end end)",
+        "coroutine.wrap(function() while true do pcall(function() while true do end end) end end)()",
+        "coroutine.spawn(function() while true do end end) channel.new():receive()",
+        "while true do coroutine.wrap(function() while true do end end)() end",
+    ] {
+        let app = App::of(&format!("return function(loop) if loop then {body} end return 1 end"));
+        // Time stands still unless it is advanced: the limit is past from the first check on.
+        let context = Context::default().with_deadline(Some(Instant::now() + Duration::from_millis(50)));
+        tokio::time::advance(Duration::from_millis(60)).await;
+        let error = app.loader.call_data("app:f", vec![Data::Bool(true)], context).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{body}");
+        assert_eq!(app.f().await, Data::Integer(1));
+    }
+}
+
+#[tokio::test]
+async fn a_loop_lets_others_run() {
+    let app = App::of("return function(loop) while loop do end return 1 end");
+    let endless = app.call("app:f", vec![Data::Bool(true)]);
+    tokio::pin!(endless);
+    // On one thread: the loop yields between the polls of the others.
+    for _ in 0..20 {
+        tokio::select! {
+            biased;
+            _ = &mut endless => panic!("it can't end"),
+            other = app.call("app:f", vec![Data::Bool(false)]) => assert_eq!(other.unwrap(), Data::Integer(1)),
+        }
+    }
+}

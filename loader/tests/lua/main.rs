@@ -1,0 +1,10 @@
+//! Lua entries: how invocations run, wait, fail and stay apart, and how they call and are called.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod calls;
+mod coroutines;
+mod isolation;
+mod shared;
+#[path = "../support/mod.rs"]
+mod support;
+mod waiting;
