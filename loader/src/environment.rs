@@ -13,14 +13,18 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use registry_schema::authored::env::{EnvStorageFile, EnvStorageRouter, EnvStorageStatic, EnvVariable};
-use registry_schema::authored::scalar::{FromScalar, ScalarError, ScalarValue, Templated};
+#[cfg(feature = "lua")]
+use registry_schema::authored::scalar::ScalarError;
+use registry_schema::authored::scalar::{FromScalar, ScalarValue, Templated};
 use registry_schema::manifest::Entry;
 use registry_schema::manifest_file::Manifest;
 use registry_schema::{EntryId, EntryRef, ErrorKind, Namespace};
+#[cfg(feature = "lua")]
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::ENV_DEPTH_MAX;
+#[cfg(feature = "lua")]
 use crate::data::{Data, Table};
 use crate::error::Error;
 
@@ -46,6 +50,7 @@ impl<'a> Environment<'a> {
         Self { manifest, root, variables }
     }
 
+    #[cfg(any(feature = "lua", feature = "wasi", test))]
     /// The value of the `env.variable` entry `id`; `None` when nothing sets it and it has no default.
     pub(crate) fn variable(&self, id: &EntryId) -> Result<Option<String>, Error> {
         self.variable_at(id, 0)
@@ -65,6 +70,7 @@ impl<'a> Environment<'a> {
         T::from_text(&text).map_err(|error| invalid(format!("`{field}`: {error}")))
     }
 
+    #[cfg(feature = "lua")]
     /// `field` of an entry in `own` that may be text, number or switch. A value that is one placeholder and
     /// nothing else has the type of the variable's default.
     pub(crate) fn resolve_scalar(
@@ -87,6 +93,7 @@ impl<'a> Environment<'a> {
         typed.map_err(|error: ScalarError| invalid(format!("`{field}`: {error}")))
     }
 
+    #[cfg(feature = "lua")]
     /// `value` of an entry in `own`, every text in it resolved like a scalar.
     pub(crate) fn resolve_data(
         &self,
@@ -120,11 +127,13 @@ impl<'a> Environment<'a> {
         })
     }
 
+    #[cfg(feature = "lua")]
     /// A section of the application's configuration (`.wippy.yaml`), placeholders unresolved.
     pub(crate) fn setting(&self, section: &str) -> Option<&'a serde_json::Value> {
         self.manifest.head().config.get(section)
     }
 
+    #[cfg(feature = "lua")]
     /// `value` of the application's configuration, its placeholders resolved. It stands in no namespace:
     /// variables are named by public name or id.
     pub(crate) fn resolve_setting<T: FromScalar + Clone>(
@@ -137,6 +146,7 @@ impl<'a> Environment<'a> {
     }
 
     /// The default of the variable that `text` is a placeholder for, if it is that and no more.
+    #[cfg(feature = "lua")]
     fn typed_default(&self, own: &Namespace, text: &str) -> Result<Option<ScalarValue>, Error> {
         let whole = text.strip_prefix("${env:").and_then(|rest| rest.strip_suffix('}'));
         let Some(body) = whole.filter(|body| !body.contains('}')) else { return Ok(None) };

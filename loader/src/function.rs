@@ -53,6 +53,10 @@ pub(crate) struct Prepared {
 pub(crate) type Meta = serde_json::Map<String, serde_json::Value>;
 
 impl WasmFunction {
+    #[cfg_attr(
+        not(feature = "lua"),
+        expect(unused_variables, reason = "only Lua and its callees repeat calls")
+    )]
     pub(crate) fn new(inner: &Inner, id: EntryId, meta: &Meta, wasm: WasmEntry) -> Result<Self, Error> {
         #[cfg(feature = "lua")]
         let retry = Retry::of_entry(inner, &id, meta)?;

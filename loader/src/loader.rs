@@ -15,6 +15,7 @@ use crate::bundle::Bundle;
 use crate::calls::Retry;
 use crate::config::Options;
 use crate::context::Context;
+#[cfg(feature = "lua")]
 use crate::data::Data;
 use crate::engines::{self, Engines};
 use crate::environment::{Environment, Variables};
@@ -195,6 +196,7 @@ impl Loader {
     }
 
     /// What its clones share.
+    #[cfg(feature = "lua")]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }

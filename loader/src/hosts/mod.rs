@@ -133,7 +133,10 @@ impl Hosts {
         Ok(linker)
     }
 
-    #[cfg_attr(not(feature = "wasi"), expect(unused_variables, reason = "only WASI differs by profile"))]
+    #[cfg_attr(
+        not(all(feature = "p3", feature = "wasi")),
+        expect(unused_variables, reason = "only WASI 0.3 differs by profile")
+    )]
     fn define(
         &self,
         linker: &mut Linker<HostState>,

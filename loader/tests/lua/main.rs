@@ -4,6 +4,7 @@
 mod calls;
 mod coroutines;
 mod isolation;
+mod modules;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;

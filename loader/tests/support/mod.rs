@@ -157,7 +157,9 @@ impl Registry {
 
     /// Adds a file of the application.
     pub(crate) fn file(self, path: &str, content: &str) -> Self {
-        fs::write(self.folder.path().join(path), content).expect("the folder is ours");
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder is ours");
+        fs::write(path, content).expect("the folder is ours");
         self
     }
 

@@ -191,8 +191,14 @@ fn to_lua(lua: &Lua, entry: &Entry) -> mlua::Result<Table> {
     table.raw_set("id", entry.id.to_string())?;
     table.raw_set("kind", entry.kind.as_str())?;
     table.raw_set("meta", convert::to_lua(lua, &Data::from(&entry.meta))?)?;
-    let data = match &entry.wasm {
-        Some(wasm) => json!({
+    let data = match (&entry.wasm, &entry.lua) {
+        (_, Some(lua)) => json!({
+            "method": lua.method,
+            "modules": lua.modules,
+            "imports": lua.imports,
+            "pool": lua.pool,
+        }),
+        (Some(wasm), _) => json!({
             "method": wasm.export.to_string(),
             "imports": wasm.grants,
             "transport": wasm.transport,
@@ -202,7 +208,7 @@ fn to_lua(lua: &Lua, entry: &Entry) -> mlua::Result<Table> {
             "wasi": wasm.wasi,
             "network": wasm.network,
         }),
-        None => entry.data.clone(),
+        (None, None) => entry.data.clone(),
     };
     table.raw_set("data", convert::to_lua(lua, &Data::from(&data))?)?;
     Ok(table)

@@ -1,0 +1,170 @@
+//! Modules inside real invocations: what waits lets others run, and what an invocation leaves behind is gone
+//! in the next.
+
+use loader::{Context, Data, ErrorKind, Loader, Options};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::shared::{App, lua};
+use crate::support::{Built, Registry};
+
+const MODULES: &str = "modules: [time, json, fs, registry, logger]";
+
+fn app(source: &str) -> App {
+    App::new(lua(Registry::new(), "f", source, MODULES))
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_and_tickers_fire_into_channels() {
+    let app = app(r#"
+        local time = require("time")
+        return function()
+            local log, done = {}, channel.new(1)
+            local ticker = time.ticker("30s")
+            coroutine.spawn(function()
+                for i = 1, 3 do
+                    ticker:response():receive()
+                    log[#log + 1] = "tick"
+                end
+                log[#log + 1] = tostring(ticker:stop())
+                done:send(true)
+            end)
+            local timer, stopped = time.timer("45s"), time.timer("50s")
+            stopped:stop()
+            timer:response():receive()
+            log[#log + 1] = "timer"
+            local late = time.after("1h")
+            local r = channel.select { done:case_receive(), late:case_receive(), stopped:channel():case_receive() }
+            log[#log + 1] = tostring(r.channel == done)
+            return log
+        end"#);
+    let start = Instant::now();
+    let log = app.f().await.to_json().unwrap();
+    assert_eq!(log, json!(["tick", "timer", "tick", "tick", "true", "true"]));
+    assert_eq!(start.elapsed().as_secs(), 90);
+}
+
+/// Timers of an invocation end with it, and are not counted for the next one of the same state.
+#[tokio::test(start_paused = true)]
+async fn forgotten_timers_end_with_their_invocation() {
+    let app = app(r#"
+        local time = require("time")
+        return function()
+            for _ = 1, 9000 do assert(time.after("1h")) end
+            return true
+        end"#);
+    for _ in 0..3 {
+        assert_eq!(app.f().await, Data::Bool(true));
+    }
+}
+
+fn with_files(source: &str) -> (Built, Loader) {
+    let registry = Registry::new()
+        .entries("- name: data\n  kind: fs.directory\n  directory: state\n  auto_init: true")
+        .entries("- name: assets\n  kind: fs.embed\n  directory: assets")
+        .file("assets/page.html", "<p>");
+    let built = lua(registry, "f", source, MODULES).build();
+    let options = Options { root: Some(built.root().to_path_buf()), ..Options::default() };
+    let loader = Loader::builder().options(options).open(&built).unwrap();
+    (built, loader)
+}
+
+#[tokio::test]
+async fn files_of_folders_and_of_the_bundle() {
+    let (built, loader) = with_files(
+        r#"
+        local fs, json = require("fs"), require("json")
+        return function()
+            local vol = assert(fs.get("data"))
+            assert(vol:writefile("/a.json", json.encode({n = 1})))
+            local file = assert(vol:open("log", "a"))
+            local done = channel.new(10)
+            for i = 1, 10 do
+                coroutine.spawn(function() file:write("line\n") done:send(i) end)
+            end
+            for _ = 1, 10 do done:receive() end
+            file:close()
+            local lines, names = 0, {}
+            local scanner = vol:open("log", "r"):scanner()
+            while scanner:scan() do lines = lines + 1 end
+            for entry in vol:readdir("/") do names[#names + 1] = entry.name end
+            vol:remove("log")
+            local page = assert(fs.get("app:assets")):readfile("page.html")
+            local _, err = vol:readfile("../../_index.yaml")
+            return {json.decode(vol:readfile("a.json")).n, lines, names, page, err:kind()}
+        end"#,
+    );
+    let out = loader.call_data("app:f", Vec::new(), Context::default()).await.unwrap();
+    assert_eq!(out.to_json().unwrap(), json!([1, 10, ["a.json", "log"], "<p>", "NOT_FOUND"]));
+    assert_eq!(std::fs::read(built.root().join("state/a.json")).unwrap(), br#"{"n":1}"#);
+}
+
+/// Files that an invocation forgot do not take the places of the next one of the same state.
+#[tokio::test]
+async fn forgotten_files_end_with_their_invocation() {
+    let (_built, loader) = with_files(
+        r#"
+        local fs = require("fs")
+        return function()
+            local vol, kept = assert(fs.get("data")), {}
+            for i = 1, 60 do kept[i] = assert(vol:open("f" .. i, "w")) end
+            return #kept
+        end"#,
+    );
+    for _ in 0..3 {
+        let out = loader.call_data("app:f", Vec::new(), Context::default()).await.unwrap();
+        assert_eq!(out, Data::Integer(60));
+    }
+}
+
+#[tokio::test]
+async fn errors_keep_what_they_say_on_their_way() {
+    let app = app(r#"
+        local function fail()
+            return errors.new({message = "gone", kind = errors.NOT_FOUND, retryable = true, details = {id = 7}})
+        end
+        return function() return nil, (errors.wrap(fail(), "loading")) end"#);
+    let error = app.call("app:f", Vec::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::NotFound, "loading: gone"));
+    assert!(error.is_retryable());
+    assert_eq!(error.details().get("id"), Some(&Data::Integer(7)));
+    assert_eq!(error.stack().unwrap().thread, "app:f");
+}
+
+#[tokio::test]
+async fn the_registry_and_the_log() {
+    let app = app(r#"
+        local registry, logger = require("registry"), require("logger")
+        return function()
+            local found = registry.find({[".kind"] = "function.lua"})
+            logger:named("x"):info("found", {n = #found})
+            local _, err = registry.snapshot():changes():delete("app:f"):apply()
+            return {found[1].id, registry.get("app:f").kind, err:kind()}
+        end"#);
+    assert_eq!(app.f().await.to_json().unwrap(), json!(["app:f", "function.lua", "UNAVAILABLE"]));
+    assert_eq!(app.logged(), ["[app:f] INFO x: found n=1"]);
+}
+
+/// A change to a module, or to what hangs on an object of one, is not seen by the next invocation.
+#[tokio::test]
+async fn modules_and_their_objects_are_not_shared() {
+    let app = app(r#"
+        local time, fs, json, logger = require("time"), require("fs"), require("json"), require("logger")
+        return function()
+            local seen = {tostring(time.leak), tostring(fs.type.leak), tostring(os.leak), tostring(payload.format.leak)}
+            time.leak, fs.type.leak, os.leak, payload.format.leak = 1, 1, 1, 1
+            for _, object in ipairs({time.now(), time.utc, time.timer("1s"), payload.new(1), logger:with({}),
+                time.parse_duration("1s"), require("registry").snapshot()}) do
+                seen[#seen + 1] = tostring(getmetatable(object))
+                seen[#seen + 1] = tostring(pcall(function() object.leak = 1 end))
+            end
+            local metatable = getmetatable(json.decode("{}"))
+            seen[#seen + 1] = tostring(metatable.leak)
+            metatable.leak = 1
+            return table.concat(seen, " ")
+        end"#);
+    let expected = format!("nil nil nil nil {}nil", "false false ".repeat(7));
+    for _ in 0..2 {
+        assert_eq!(app.f().await, Data::from(expected.as_str()));
+    }
+}
