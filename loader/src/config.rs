@@ -67,6 +67,8 @@ pub const LUA_HELD_BYTES_MAX: usize = 128 << 20;
 pub const LUA_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Instructions that a Lua coroutine runs before others get their turn.
 pub const LUA_INSTRUCTIONS_PER_TURN: u32 = 20_000;
+/// Turns that Lua coroutines which wake each other get before anything else is looked at.
+pub const LUA_TURNS_AT_ONCE: u32 = 64;
 /// Idle Lua states that are kept for the next invocations.
 pub const LUA_IDLE_STATES_MAX: usize = 64;
 /// Memory of a Lua state that is still kept after its invocation, in bytes.

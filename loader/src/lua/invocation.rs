@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use mlua::thread::ThreadStatus;
 use mlua::{MultiValue, Thread, Value};
 use registry_schema::{EntryId, ErrorKind};
@@ -11,6 +11,7 @@ use registry_schema::{EntryId, ErrorKind};
 use super::host::{Completion, Current, Receiver, Ticket};
 use super::state::State;
 use super::{LuaFunction, convert, error};
+use crate::config::LUA_TURNS_AT_ONCE;
 use crate::context::Context;
 use crate::data::Data;
 use crate::error::Error;
@@ -103,10 +104,15 @@ impl<'a> Invocation<'a> {
         let thread = lua.create_thread(self.state.main.clone()).map_err(internal)?;
         self.tasks.push(Task { thread: Some(thread), wait: 0 });
         let mut next = Some((0, values));
+        let mut turns = 0_u32;
         loop {
             while let Some((task, values)) = next {
                 if let Some(ended) = self.turn(task, values).await? {
                     return ended;
+                }
+                turns = turns.wrapping_add(1);
+                if turns.is_multiple_of(LUA_TURNS_AT_ONCE) {
+                    self.breathe().await?;
                 }
                 next = self.woken()?;
             }
@@ -118,6 +124,17 @@ impl<'a> Invocation<'a> {
             self.complete(receiver, completion)?;
             next = self.woken()?;
         }
+    }
+
+    /// Lets others run, the deadline end this, and operations complete: coroutines that wake each other would
+    /// leave no room for any of it.
+    async fn breathe(&mut self) -> Result<(), Error> {
+        tokio::task::yield_now().await;
+        for _ in 0..LUA_TURNS_AT_ONCE {
+            let Some(Some((receiver, completion))) = self.operations.next().now_or_never() else { break };
+            self.complete(receiver, completion)?;
+        }
+        Ok(())
     }
 
     /// Resumes `task` until it waits or ends; the outcome of the invocation if it was the first.

@@ -91,6 +91,7 @@ async fn a_loop_ends_at_its_deadline_pcall_or_not() {
         "table.sort({3, 2, 1}, function() while true do pcall(function() while true do end end) end end)",
         "coroutine.wrap(function() while true do pcall(function() while true do end end) end end)()",
         "coroutine.spawn(function() while true do end end) channel.new():receive()",
+        "local a = channel.new() coroutine.spawn(function() while true do a:send(1) end end) while true do a:receive() end",
         "while true do coroutine.wrap(function() while true do end end)() end",
     ] {
         let app = App::of(&format!("return function(loop) if loop then {body} end return 1 end"));
