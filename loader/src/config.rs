@@ -69,6 +69,9 @@ pub const LUA_MEMORY_BYTES_MAX: usize = 256 << 20;
 pub const LUA_INSTRUCTIONS_PER_TURN: u32 = 20_000;
 /// Turns that Lua coroutines which wake each other get before anything else is looked at.
 pub const LUA_TURNS_AT_ONCE: u32 = 64;
+/// Memory of values that leave a Lua invocation, in bytes: a table that is small where it comes from may hold
+/// the same part many times.
+pub const VALUE_BYTES_MAX: usize = 256 << 20;
 /// Idle Lua states that are kept for the next invocations.
 pub const LUA_IDLE_STATES_MAX: usize = 64;
 /// Memory of a Lua state that is still kept after its invocation, in bytes.

@@ -5,7 +5,7 @@ use registry_schema::ErrorKind;
 
 use super::error;
 use super::modules::payload;
-use crate::config::LUA_NESTING_MAX;
+use crate::config::{LUA_NESTING_MAX, VALUE_BYTES_MAX};
 use crate::data::{Data, Table};
 use crate::error::Error;
 
@@ -34,9 +34,10 @@ pub(super) fn to_lua(lua: &Lua, data: &Data) -> mlua::Result<Value> {
 /// `value` as data; `path` is what messages call it.
 ///
 /// # Errors
-/// `INVALID`, naming the path: a function, coroutine or handle, a table in itself, too deep a nesting.
+/// `INVALID`, naming the path: a function, coroutine or handle, a table in itself, too deep a nesting, too
+/// large a copy.
 pub(super) fn from_lua(path: &str, value: &Value) -> Result<Data, Error> {
-    Reader { depth: 0 }.value(value).map_err(|problem| {
+    Reader { depth: 0, left: VALUE_BYTES_MAX }.value(value).map_err(|problem| {
         let Problem { at, what } = problem;
         let at: String = at.into_iter().rev().collect();
         Error::new(ErrorKind::Invalid, format!("{path}{at}: {what}"))
@@ -51,19 +52,37 @@ struct Problem {
 
 struct Reader {
     depth: usize,
+    /// How much more the copy may hold, in bytes.
+    left: usize,
 }
 
 impl Reader {
+    /// Counts `bytes` of the copy, before they are there.
+    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        let left = self.left.checked_sub(bytes).ok_or_else(|| {
+            let what = format!("the copies of all values would have more than {VALUE_BYTES_MAX} bytes");
+            Problem { at: Vec::new(), what }
+        })?;
+        self.left = left;
+        Ok(())
+    }
+
     fn value(&mut self, value: &Value) -> Result<Data, Problem> {
+        self.take(size_of::<Data>())?;
         let what = match value {
             Value::Nil => return Ok(Data::Nil),
             Value::Boolean(value) => return Ok(Data::Bool(*value)),
             Value::Integer(value) => return Ok(Data::Integer(*value)),
             Value::Number(value) => return Ok(Data::Float(*value)),
-            Value::String(text) => return Ok(Data::String(text.as_bytes().to_vec())),
+            Value::String(text) => {
+                let bytes = text.as_bytes();
+                self.take(bytes.len())?;
+                return Ok(Data::String(bytes.to_vec()));
+            }
             Value::Table(table) => return self.table(table),
             value => {
                 if let Some(error) = error::from_lua(value) {
+                    self.take(error.bytes())?;
                     return Ok(Data::Error(Box::new(error)));
                 }
                 // A payload stands for what it holds.
@@ -89,7 +108,7 @@ impl Reader {
             return Err(Problem { at: Vec::new(), what });
         }
         let lua = |error: mlua::Error| Problem { at: Vec::new(), what: error.to_string() };
-        let border = table.raw_len();
+        let border = border(table).map_err(lua)?;
         let mut made = Table { array: Vec::with_capacity(border), fields: Vec::new() };
         for index in 1..=border {
             let item: Value = table.raw_get(index).map_err(lua)?;
@@ -119,6 +138,22 @@ impl Reader {
         self.depth -= 1;
         Ok(Data::Table(made))
     }
+}
+
+/// Where the array in `table` ends. Any key behind which there is none may be a border: one that most keys
+/// before are missing for is none of an array.
+fn border(table: &LuaTable) -> mlua::Result<usize> {
+    const SMALL: usize = 64;
+    let border = table.raw_len();
+    if border <= SMALL {
+        return Ok(border);
+    }
+    let mut keys = 0;
+    table.for_each(|_: Value, _: bool| {
+        keys += 1;
+        Ok(())
+    })?;
+    Ok(if keys < border / 2 { 0 } else { border })
 }
 
 fn within(mut problem: Problem, step: String) -> Problem {

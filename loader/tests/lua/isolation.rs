@@ -118,3 +118,26 @@ async fn a_loop_lets_others_run() {
         }
     }
 }
+
+/// Values that are copied: a table that holds one part many times, and one whose length is no promise.
+#[tokio::test]
+async fn what_leaves_an_invocation_is_limited() {
+    let app = App::of(
+        r#"
+        return function(bomb)
+            if bomb == "shared" then
+                local t = {string.rep("x", 1 << 20)}
+                for _ = 1, 12 do t = {t, t} end
+                return t
+            end
+            local t = {}
+            for power = 0, 61 do t[1 << power] = power end
+            return t
+        end"#,
+    );
+    let error = app.call("app:f", vec![Data::from("shared")]).await.unwrap_err();
+    assert!(error.message().contains("would have more than 268435456 bytes"), "{error}");
+    let Data::Table(sparse) = app.call("app:f", vec![Data::from("sparse")]).await.unwrap() else { panic!() };
+    assert!(sparse.array.len() < 64);
+    assert!(sparse.fields.contains(&(Data::Integer(1 << 61), Data::Integer(61))));
+}
