@@ -130,10 +130,11 @@ end
 
 -- Channels (`en/lua/core/channel.md`) ---------------------------------------------------------------------
 
-local Channel = { __name = "channel", __metatable = false }
-Channel.__index = Channel
+-- Methods are in tables of their own: `__index` of an object is not its metatable, which all invocations of this
+-- state share.
+local channel_methods = {}
+local Channel = { __name = "channel", __metatable = false, __index = channel_methods }
 local Case = { __name = "select case", __metatable = false }
-Case.__index = Case
 
 -- A coroutine that waits is an entry in the queues of all its channels; `task` goes once one has served it.
 local function park() return resumed(co_yield(WAITS)) end
@@ -245,7 +246,7 @@ local function try_receive(ch)
   return false
 end
 
-function Channel:send(value)
+function channel_methods:send(value)
   checked(self, Channel, "send")
   if self.closed then error("send on closed channel", 2) end
   if try_send(self, value) then return true end
@@ -253,7 +254,7 @@ function Channel:send(value)
   return park()
 end
 
-function Channel:receive()
+function channel_methods:receive()
   checked(self, Channel, "receive")
   local done, value, ok = try_receive(self)
   if done then return value, ok end
@@ -261,7 +262,7 @@ function Channel:receive()
   return park()
 end
 
-function Channel:close()
+function channel_methods:close()
   checked(self, Channel, "close")
   if self.closed then return end
   self.closed = true
@@ -284,11 +285,11 @@ function Channel:close()
   end
 end
 
-function Channel:case_send(value)
+function channel_methods:case_send(value)
   return setmetatable({ channel = checked(self, Channel, "case_send"), sends = true, value = value }, Case)
 end
 
-function Channel:case_receive()
+function channel_methods:case_receive()
   return setmetatable({ channel = checked(self, Channel, "case_receive") }, Case)
 end
 
@@ -336,8 +337,8 @@ rust.open(waiting, channel_new, offer)
 
 -- Calls (`en/lua/core/funcs.md`, `en/lua/core/future.md`) -------------------------------------------------
 
-local Future = { __name = "future", __metatable = false }
-Future.__index = Future
+local future_methods = {}
+local Future = { __name = "future", __metatable = false, __index = future_methods }
 
 local function settle(future, value, problem)
   if future.complete then return end
@@ -350,23 +351,23 @@ local function settle(future, value, problem)
   future.responses:close()
 end
 
-function Future:response() return checked(self, Future, "response").responses end
-Future.channel = Future.response
-function Future:is_complete() return checked(self, Future, "is_complete").complete end
-function Future:is_canceled() return checked(self, Future, "is_canceled").canceled end
+function future_methods:response() return checked(self, Future, "response").responses end
+future_methods.channel = future_methods.response
+function future_methods:is_complete() return checked(self, Future, "is_complete").complete end
+function future_methods:is_canceled() return checked(self, Future, "is_canceled").canceled end
 
-function Future:result()
+function future_methods:result()
   checked(self, Future, "result")
   if self.failed ~= nil then return nil, self.failed end
   return self.payload, nil
 end
 
-function Future:error()
+function future_methods:error()
   checked(self, Future, "error")
   return self.failed, self.failed ~= nil
 end
 
-function Future:cancel()
+function future_methods:cancel()
   checked(self, Future, "cancel")
   if self.complete then return false, nil end
   self.canceled = true
@@ -389,22 +390,22 @@ local function async(options, target, ...)
   return future, nil
 end
 
-local Executor = { __name = "executor", __metatable = false }
-Executor.__index = Executor
+local executor_methods = {}
+local Executor = { __name = "executor", __metatable = false, __index = executor_methods }
 
 local function executor(options) return setmetatable({ options = options }, Executor) end
 
 for _, name in next, { "with_context", "with_actor", "with_scope", "with_options" } do
   local change = rust[name]
-  Executor[name] = function(self, value)
+  executor_methods[name] = function(self, value)
     local options, problem = change(checked(self, Executor, name).options, value)
     if options == nil then return nil, problem end
     return executor(options), nil
   end
 end
 
-function Executor:call(...) return call(checked(self, Executor, "call").options, ...) end
-function Executor:async(...) return async(checked(self, Executor, "async").options, ...) end
+function executor_methods:call(...) return call(checked(self, Executor, "call").options, ...) end
+function executor_methods:async(...) return async(checked(self, Executor, "async").options, ...) end
 
 local funcs = {
   call = function(...) return call(nil, ...) end,

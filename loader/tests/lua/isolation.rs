@@ -141,3 +141,24 @@ async fn what_leaves_an_invocation_is_limited() {
     assert!(sparse.array.len() < 64);
     assert!(sparse.fields.contains(&(Data::Integer(1 << 61), Data::Integer(61))));
 }
+
+/// What indexing an object reaches is not its metatable, which all invocations of a state share.
+#[tokio::test]
+async fn methods_of_objects_can_not_be_replaced_for_others() {
+    let app = App::of(
+        r#"
+        local funcs = require("funcs")
+        return function()
+            local ch = channel.new(1)
+            for _, object in ipairs { ch, ch:case_receive(), funcs.new() } do
+                local reached = object.__index
+                if reached then reached.send, reached.call = 1, 1 end
+            end
+            ch:send("sent")
+            return (ch:receive())
+        end"#,
+    );
+    for _ in 0..2 {
+        assert_eq!(app.f().await, Data::from("sent"));
+    }
+}
