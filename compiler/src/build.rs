@@ -18,6 +18,7 @@ use crate::plan::{ComponentInfo, Memo, PlanOptions, Planned, plan};
 use crate::precompile::{Compiled, Counts, Failure, precompile};
 use crate::progress::Progress;
 use crate::registry::Registry;
+use crate::sign::SignKey;
 use crate::{front, self_check};
 
 /// How a registry is checked.
@@ -32,7 +33,7 @@ pub struct CheckOptions {
 pub struct BuildOptions {
     /// Folder that the bundle is written to.
     pub out: PathBuf,
-    /// What native code is generated for.
+    /// What code is generated for; order and repetition do not matter.
     pub targets: Vec<Target>,
     /// The cache; `None` for none.
     pub cache: Option<Cache>,
@@ -40,6 +41,8 @@ pub struct BuildOptions {
     pub strictness: Strictness,
     /// How a top-level `result` reaches Lua where an entry does not say.
     pub results: Results,
+    /// What signs the bundle; `None` leaves it unsigned.
+    pub sign_key: Option<SignKey>,
 }
 
 /// What a build did.
@@ -97,7 +100,8 @@ fn run(
         return None;
     }
     let (components, users) = distinct(&planned);
-    let made = precompile(&components, &options.targets, options.cache.as_ref(), progress);
+    let targets: Vec<Target> = options.targets.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let made = precompile(&components, &targets, options.cache.as_ref(), progress);
     let (compiled, counts) = match made {
         Ok(made) => made,
         Err(failures) => {
@@ -114,7 +118,7 @@ fn run(
     };
     let others: Vec<&Carried> = [&described].into_iter().chain(&embedded).chain(&lua.files).collect();
     let entries = entries(&registry, &planned, &lua);
-    let body = body(&registry, entries, &components, &compiled, &others, &options.targets);
+    let body = body(&registry, entries, &components, &compiled, &others, targets);
     let files: Vec<NewFile<'_>> = compiled
         .iter()
         .map(|one| NewFile { path: one.artifact.path(), bytes: &one.bytes })
@@ -122,7 +126,7 @@ fn run(
         .collect();
     let output = Output::lock(&options.out);
     if let Err(error) = output.and_then(|output| {
-        output.write(&files, &body)?;
+        output.write(&files, &body, options.sign_key.as_ref())?;
         Ok(output)
     }) {
         let message = format!("{error:#}");
@@ -132,7 +136,7 @@ fn run(
         );
         return None;
     }
-    diagnostics.extend(self_check::run(&options.out, &body, &registry));
+    diagnostics.extend(self_check::run(options, &body, &registry));
     if let Some(cache) = &options.cache {
         cache.trim(CACHE_BYTES_MAX);
     }
@@ -226,7 +230,7 @@ fn body(
     components: &[&ComponentInfo],
     compiled: &[Compiled],
     others: &[&Carried],
-    targets: &[Target],
+    targets: Vec<Target>,
 ) -> Body {
     let profiles: BTreeSet<_> = components.iter().map(|component| component.record().profile).collect();
     let engines = profiles.into_iter().map(|profile| {
@@ -234,9 +238,6 @@ fn body(
         let engine = manifest::Engine { fingerprint: options.fingerprint(), options: options.to_json() };
         (profile, engine)
     });
-    let mut targets = targets.to_vec();
-    targets.sort();
-    targets.dedup();
     let head = Head {
         compiler: COMPILER_VERSION.to_owned(),
         engines: engines.collect(),

@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use registry_schema::Digest;
 use registry_schema::manifest::{ARTIFACTS_DIR, Body, COMPONENTS_DIR, EMBEDDED_DIR, LUA_DIR, MANIFEST_FILE};
-use registry_schema::manifest_file::to_bytes;
+use registry_schema::manifest_file::{to_bytes, to_signed_bytes};
 use registry_schema::{EntryId, Target};
 use rustix::fs::{FlockOperation, OFlags};
+
+use crate::sign::SignKey;
 
 /// Held by a build from start to end.
 const BUILD_LOCK: &str = ".build";
@@ -55,12 +57,12 @@ impl Output {
         Ok(Self { folder: folder.to_path_buf(), _build: build })
     }
 
-    /// Writes `files` and then the manifest of `body`, and removes what it does not name if no loader
+    /// Writes `files` and then the manifest of `body`, signed with `key` if there is one, and removes what it does not name if no loader
     /// is open. Files that are there already with the same content are left alone.
     ///
     /// # Errors
     /// When anything can't be written; the old bundle is whole then.
-    pub fn write(&self, files: &[NewFile<'_>], body: &Body) -> anyhow::Result<()> {
+    pub fn write(&self, files: &[NewFile<'_>], body: &Body, key: Option<&SignKey>) -> anyhow::Result<()> {
         let mut renames = Vec::new();
         for (index, file) in files.iter().enumerate() {
             let path = self.folder.join(&file.path);
@@ -81,7 +83,11 @@ impl Output {
         for (temporary, path) in &renames {
             fs::rename(temporary, path).with_context(|| format!("can't write `{}`", path.display()))?;
         }
-        let manifest = to_bytes(body).context("the manifest")?;
+        let manifest = match key {
+            Some(key) => to_signed_bytes(body, |message| key.sign(message)),
+            None => to_bytes(body),
+        };
+        let manifest = manifest.context("the manifest")?;
         let path = self.folder.join(MANIFEST_FILE);
         if fs::read(&path).is_ok_and(|old| old == manifest) && renames.is_empty() {
             self.remove_unnamed(body)?;

@@ -25,6 +25,12 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Print the registry's functions as annotations of the Lua language server.
     Types(TypesArgs),
+    /// Make a key that signs bundles: FILE, and its public half in FILE.pub.
+    Keygen {
+        /// File of the private half; never overwritten.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Explain a diagnostic by its code.
     Explain {
         /// A code such as E0401.
@@ -77,6 +83,9 @@ pub(crate) struct BuildArgs {
     /// How a top-level result reaches Lua where an entry does not say.
     #[arg(long, value_enum, default_value_t = ResultsArg::Pair)]
     pub(crate) results: ResultsArg,
+    /// Sign the bundle with this Ed25519 key (PKCS#8, PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_key: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

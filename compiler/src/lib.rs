@@ -49,6 +49,7 @@ pub mod report;
 pub mod resolve;
 mod self_check;
 mod shown;
+pub mod sign;
 mod signature;
 mod source;
 mod suggest;

@@ -14,10 +14,10 @@ use compiler::diagnostic::{Diagnostic, Severity, SourceFile, Strictness};
 use compiler::inspect;
 use compiler::progress::{Progress, Show};
 use compiler::report::{self, Format};
+use compiler::sign::{KeyFiles, SignKey};
 use compiler::types::types;
 use registry_schema::Target;
 use registry_schema::authored::wasm::Results;
-use registry_schema::profile::Triple;
 
 mod cli;
 
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Some(Command::Check(args)) => run_check(&args),
         Some(Command::Inspect(args)) => run_inspect(&args.bundle, args.json),
         Some(Command::Types(args)) => run_types(&args),
+        Some(Command::Keygen { file }) => run_keygen(&file),
         Some(Command::Explain { code }) => explain(&code),
     };
     ExitCode::from(exit as u8)
@@ -79,12 +80,6 @@ fn run_build(args: &BuildArgs) -> Exit {
             return Exit::Usage;
         }
     };
-    if let Some(target) = targets.iter().find(|target| Some(target.triple) != Triple::host()) {
-        complain(&format!(
-            "this compiler generates code for its own kind of machine only, not for `{target}`"
-        ));
-        return Exit::Usage;
-    }
     let folder = args.cache_dir.clone().or_else(Cache::default_folder).filter(|_| !args.no_cache);
     let cache = match folder.map(Cache::open).transpose() {
         Ok(cache) => cache,
@@ -94,12 +89,17 @@ fn run_build(args: &BuildArgs) -> Exit {
         }
         Err(error) => return surroundings(&format!("the cache can't be opened: {error}")),
     };
+    let sign_key = match args.sign_key.as_deref().map(read_key).transpose() {
+        Ok(key) => key,
+        Err(error) => return surroundings(&format!("{error:#}")),
+    };
     let options = BuildOptions {
         out: args.out.clone(),
         targets,
         cache,
         strictness: strictness(&args.common),
         results: results(args.results),
+        sign_key,
     };
     let show = if args.common.quiet { Show::Nothing } else { Show::Bar };
     let start = std::time::Instant::now();
@@ -113,6 +113,25 @@ fn run_build(args: &BuildArgs) -> Exit {
         return Exit::Surroundings;
     }
     exit
+}
+
+fn read_key(path: &Path) -> anyhow::Result<SignKey> {
+    let key = SignKey::read(path)?;
+    if SignKey::is_readable_by_others(path) {
+        complain_warning(&format!("others than its owner can read the key `{}`", path.display()));
+    }
+    Ok(key)
+}
+
+fn run_keygen(file: &Path) -> Exit {
+    match SignKey::generate(file) {
+        Ok(KeyFiles { private, public }) => print(&format!(
+            "private half, for `compiler build --sign-key`: {}\npublic half, for `loader --verify-key`: {}\n",
+            private.display(),
+            public.display()
+        )),
+        Err(error) => surroundings(&format!("{error:#}")),
+    }
 }
 
 fn summary(written: &Written, args: &BuildArgs, took: std::time::Duration) -> String {
@@ -165,7 +184,7 @@ fn say(diagnostics: &[Diagnostic], common: &Common) -> Exit {
 }
 
 fn run_inspect(bundle: &Path, json: bool) -> Exit {
-    let bundle = match loader::Bundle::open(bundle) {
+    let bundle = match loader::Bundle::read(bundle) {
         Ok(bundle) => bundle,
         Err(error) => return surroundings(&error.to_string()),
     };

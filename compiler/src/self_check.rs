@@ -1,34 +1,82 @@
 //! The last pass: what was written is loaded through the loader's own code.
 //!
-//! Every artifact that this machine can run is mapped, checked, linked and compared with the manifest:
-//! the host types of every granted interface as well. Artifacts for other machines have their digest
-//! and size checked, as every file has.
+//! Every artifact that this machine can run, whatever its target, is mapped, checked, linked and compared
+//! with the manifest: the host types of every granted interface as well. Artifacts for other machines have
+//! digest, size and header checked.
 
 use std::path::Path;
 
-use loader::{ErrorKind, Fault, Loader};
+use loader::trust::{Trust, VerifyKey};
+use loader::{Bundle, ErrorKind, Fault, Loader, Options, PassedOver};
+use registry_schema::Target;
 use registry_schema::manifest::Body;
 
+use crate::build::BuildOptions;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::registry::Registry;
+use crate::sign::SignKey;
 
-/// Loads the bundle in `out`; says what does not come back as it was written.
-pub(crate) fn run(out: &Path, body: &Body, registry: &Registry) -> Vec<Diagnostic> {
-    let failed = |message: String| Diagnostic::new(Code::SelfCheckFailed, message);
-    let loader = match Loader::open(out) {
-        Ok(loader) => loader,
-        // A bundle for other machines only.
-        Err(loader::OpenError::Incompatible(differences))
-            if differences.iter().all(|difference| difference.what == "target") =>
-        {
-            return Vec::new();
+fn failed(message: String) -> Diagnostic {
+    Diagnostic::new(Code::SelfCheckFailed, message)
+}
+
+/// Loads the bundle that was built as `built` says; tells what does not come back as it was written.
+pub(crate) fn run(built: &BuildOptions, body: &Body, registry: &Registry) -> Vec<Diagnostic> {
+    let key = built.sign_key.as_ref().map(SignKey::public);
+    match files(&built.out, body, key.as_ref()) {
+        Err(error) => vec![failed(error)],
+        Ok((diagnostics, _)) if !diagnostics.is_empty() => diagnostics,
+        Ok((_, targets)) => {
+            let trust = Trust { keys: key.into_iter().collect(), ..Trust::default() };
+            let load = |target| {
+                let options = Options { target, trust: trust.clone(), ..Options::default() };
+                load(&built.out, options, registry)
+            };
+            targets.into_iter().flat_map(load).collect()
         }
+    }
+}
+
+/// Reads every file of the bundle in `out` without loading any; says what is wrong with them, and with the
+/// artifacts of which targets it can be loaded here; `None` where there are no artifacts.
+fn files(
+    out: &Path,
+    body: &Body,
+    key: Option<&VerifyKey>,
+) -> Result<(Vec<Diagnostic>, Vec<Option<Target>>), String> {
+    let bundle = Bundle::read(out).map_err(|error| error.to_string())?;
+    let manifest = bundle.manifest();
+    let signed = |key: &VerifyKey| {
+        manifest.signature().is_some_and(|signature| key.has_signed(manifest.digest(), signature))
+    };
+    if !key.is_none_or(signed) {
+        return Err("the signature does not read back as it was written".to_owned());
+    }
+    if manifest.body().ok().as_ref() != Some(body) {
+        return Err("the manifest does not read back as it was written".to_owned());
+    }
+    let damaged = bundle.damaged_files().map_err(|error| error.to_string())?.into_iter();
+    let damaged = damaged.map(|(path, error)| failed(format!("`{path}`: {error}"))).collect();
+    if body.artifacts.is_empty() {
+        return Ok((damaged, vec![None]));
+    }
+    let foreign: Vec<Target> = bundle
+        .passed_over()
+        .into_iter()
+        .filter(|(_, why)| !matches!(why, PassedOver::Better(_)))
+        .map(|(target, _)| target)
+        .collect();
+    let targets = body.head.targets.iter().copied().filter(|target| !foreign.contains(target));
+    Ok((damaged, targets.map(Some).collect()))
+}
+
+/// Loads and links every entry.
+fn load(out: &Path, options: Options, registry: &Registry) -> Vec<Diagnostic> {
+    let loader = match Loader::builder().options(options).open(out) {
+        Ok(loader) => loader,
         Err(error) => return vec![failed(error.to_string())],
     };
     let mut diagnostics = Vec::new();
-    if loader.bundle().manifest().body().ok().as_ref() != Some(body) {
-        diagnostics.push(failed("the manifest does not read back as it was written".to_owned()));
-    }
     let (verified, entries) = match (loader.verify(), loader.entries()) {
         (Ok(verified), Ok(entries)) => (verified, entries),
         (Err(error), _) | (_, Err(error)) => return vec![failed(error.to_string())],

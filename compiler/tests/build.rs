@@ -50,6 +50,7 @@ impl Project {
             cache: Some(Cache::open(self.path("cache")).unwrap()),
             strictness: Strictness::Lenient,
             results: Results::Pair,
+            sign_key: None,
         }
     }
 

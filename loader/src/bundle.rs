@@ -12,14 +12,17 @@ use registry_schema::engine::{COMPILER_VERSION, EngineOptions};
 use registry_schema::manifest::{
     Artifact, COMPONENTS_DIR, Component, Head, MANIFEST_BYTES_MAX, MANIFEST_FILE,
 };
-use registry_schema::manifest_file::{Manifest, ManifestError};
+use registry_schema::manifest_file::{Envelope, Manifest, ManifestError};
 use registry_schema::{Digest, Profile, Target};
 use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::config::Options;
 use crate::error::{Difference, OpenError};
-use crate::machine;
+use crate::header;
+use crate::machine::{Machine, PassedOver};
 use crate::mapping::{self, ArtifactError, Expected};
+use crate::trust::{self, Denied};
 
 /// Name of the file whose shared lock a loader holds for life, so that a build removes nothing of it.
 const LOCK_FILE: &str = ".lock";
@@ -31,6 +34,7 @@ pub struct Bundle {
     folder: OwnedFd,
     manifest: Manifest,
     target: Option<Target>,
+    denied: Denied,
     /// Held for life; `None` where the bundle lies on a file system that nobody can write.
     _lock: Option<OwnedFd>,
 }
@@ -42,7 +46,43 @@ impl Bundle {
     /// When the manifest can't be read, was changed, or was made for another loader or machine: then
     /// every difference is listed, not the first.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref().to_path_buf();
+        Self::open_with(path, &Options::default())
+    }
+
+    /// Opens the bundle in `path` as `options` say.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::open`], and when the bundle is not what [`Options::trust`] demands.
+    pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
+        let demanded = &options.trust;
+        let mut bundle = Self::read_if(path.as_ref(), |envelope| demanded.check_signature(envelope))?;
+        let manifest = &bundle.manifest;
+        demanded.check_compiler(manifest)?;
+        bundle.target = check_compatible(manifest.head(), manifest.artifact_count(), options.target)?;
+        let components = if demanded.denied.needs_origins() {
+            bundle.components().map_err(OpenError::Malformed)?
+        } else {
+            Vec::new()
+        };
+        bundle.denied = demanded.denied.apply(&bundle.manifest, &components).map_err(refused)?;
+        Ok(bundle)
+    }
+
+    /// Opens the bundle in `path` to look at it: it may be for another machine, by another compiler, and
+    /// signed by anybody.
+    ///
+    /// # Errors
+    /// When the manifest can't be read or was changed.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::read_if(path.as_ref(), |_| Ok(()))
+    }
+
+    /// Reads the manifest; its body only if `accept` lets it pass.
+    fn read_if(
+        path: &Path,
+        accept: impl FnOnce(&Envelope) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
+        let path = path.to_path_buf();
         let io = |file: &Path| {
             let file = file.to_path_buf();
             move |errno: Errno| OpenError::Io { path: file, source: errno.into() }
@@ -52,10 +92,10 @@ impl Bundle {
         let lock = lock_shared(&folder).map_err(io(&path.join(LOCK_FILE)))?;
         let manifest_path = path.join(MANIFEST_FILE);
         let file = open_inside(&folder, MANIFEST_FILE).map_err(io(&manifest_path))?;
-        let bytes = read_manifest(file, &manifest_path)?;
-        let manifest = Manifest::read(bytes).map_err(refused)?;
-        let target = check_compatible(manifest.head(), manifest.artifact_count())?;
-        Ok(Self { path, folder, manifest, target, _lock: lock })
+        let envelope = Envelope::read(read_manifest(file, &manifest_path)?).map_err(refused)?;
+        accept(&envelope)?;
+        let manifest = envelope.open().map_err(refused)?;
+        Ok(Self { path, folder, manifest, target: None, denied: Denied::default(), _lock: lock })
     }
 
     /// The manifest.
@@ -63,10 +103,16 @@ impl Bundle {
         &self.manifest
     }
 
-    /// The target whose artifacts are used: the best of the bundle's that this machine runs. `None` only
-    /// for a bundle without artifacts, which fits every machine.
+    /// The target whose artifacts are used: the best of the bundle's that this machine runs. `None` for a
+    /// bundle that no call is made of: one without artifacts, which fits every machine, or one that was
+    /// opened by [`Bundle::read`].
     pub fn target(&self) -> Option<Target> {
         self.target
+    }
+
+    /// The other targets of the bundle, and why this machine does not use them.
+    pub fn passed_over(&self) -> Vec<(Target, PassedOver)> {
+        Machine::own().passed_over(&self.manifest.head().targets)
     }
 
     /// Where the bundle is.
@@ -95,6 +141,11 @@ impl Bundle {
         Ok(artifact)
     }
 
+    /// Why the component must not be used, if the deny list has it.
+    pub(crate) fn denied_component(&self, component: Digest) -> Option<String> {
+        self.denied.component(component).map(trust::denied)
+    }
+
     /// What is known of the components: where they came from, what they import and export.
     ///
     /// # Errors
@@ -106,33 +157,42 @@ impl Bundle {
             return Ok(Vec::new());
         };
         let expected = Expected { digest: record.digest, size: record.size };
-        let bytes = self.open_file(path).and_then(|file| mapping::read_checked(file, expected));
-        let bytes = bytes.map_err(|error| format!("`{path}`: {error}"))?;
+        let bytes = self.read_file(path, expected).map_err(|error| format!("`{path}`: {error}"))?;
         serde_json::from_slice(&bytes).map_err(|error| format!("`{path}`: {error}"))
     }
 
     /// Opens a file of the bundle read-only, without following links.
     pub(crate) fn open_file(&self, relative: &str) -> Result<OwnedFd, ArtifactError> {
+        if let Some(reason) = self.denied.file(relative) {
+            return Err(ArtifactError::Denied(reason.to_owned()));
+        }
         open_inside(&self.folder, relative).map_err(ArtifactError::from)
     }
 
-    /// Checks digest and size of every file, whatever its target; returns those that are damaged.
+    /// Checks digest and size of every file, and the header of every artifact, whatever its target; returns
+    /// those that are damaged.
     ///
     /// # Errors
     /// When a record of the manifest is malformed.
     pub fn damaged_files(&self) -> Result<Vec<(String, ArtifactError)>, ManifestError> {
-        let mut files = Vec::new();
+        let mut damaged = Vec::new();
         for artifact in self.manifest.artifacts() {
             let artifact = artifact?;
-            files.push((artifact.path(), Expected { digest: artifact.digest, size: artifact.size }));
+            let expected = Expected { digest: artifact.digest, size: artifact.size };
+            let checked = self
+                .read_file(&artifact.path(), expected)
+                .and_then(|bytes| header::check(&bytes, &artifact).map_err(ArtifactError::Header));
+            damaged.extend(checked.err().map(|error| (artifact.path(), error)));
         }
-        let others = self.manifest.head().files.iter();
-        files.extend(others.map(|(path, f)| (path.clone(), Expected { digest: f.digest, size: f.size })));
-        let checked = files.into_iter().filter_map(|(path, expected)| {
-            let checked = self.open_file(&path).and_then(|file| mapping::read_checked(file, expected));
-            checked.err().map(|error| (path, error))
-        });
-        Ok(checked.collect())
+        for (path, file) in &self.manifest.head().files {
+            let expected = Expected { digest: file.digest, size: file.size };
+            damaged.extend(self.read_file(path, expected).err().map(|error| (path.clone(), error)));
+        }
+        Ok(damaged)
+    }
+
+    fn read_file(&self, relative: &str, expected: Expected) -> Result<Vec<u8>, ArtifactError> {
+        mapping::read_checked(self.open_file(relative)?, expected)
     }
 }
 
@@ -200,8 +260,12 @@ fn refused(error: ManifestError) -> OpenError {
     }
 }
 
-/// Compares compiler, engine options and target; returns the target to use.
-fn check_compatible(head: &Head, artifacts: usize) -> Result<Option<Target>, OpenError> {
+/// Compares compiler, engine options and target; returns the target to use, which is `only` if that is given.
+fn check_compatible(
+    head: &Head,
+    artifacts: usize,
+    only: Option<Target>,
+) -> Result<Option<Target>, OpenError> {
     let mut differences = Vec::new();
     let mut differ = |what: &str, expected: &str, found: &str| {
         differences.push(Difference {
@@ -227,10 +291,13 @@ fn check_compatible(head: &Head, artifacts: usize) -> Result<Option<Target>, Ope
             differ(&format!("engine fingerprint ({profile})"), &own.fingerprint(), &engine.fingerprint);
         }
     }
-    let target = head.targets.iter().copied().filter(|target| machine::runs(*target)).max();
+    let machine = Machine::own();
+    let targets = head.targets.iter().copied().filter(|target| only.is_none_or(|only| only == *target));
+    let target = machine.choose(&targets.collect::<Vec<_>>());
     if target.is_none() && artifacts > 0 {
-        let found: Vec<String> = head.targets.iter().map(ToString::to_string).collect();
-        let own = machine::best().map_or("no target at all".to_owned(), |best| format!("up to `{best}`"));
+        let found = machine.passed_over(&head.targets).into_iter();
+        let found: Vec<String> = found.map(|(target, why)| format!("`{target}` ({why})")).collect();
+        let own = machine.best().map_or("no target at all".to_owned(), |best| format!("up to `{best}`"));
         differ("target", &own, &found.join(", "));
     }
     if differences.is_empty() { Ok(target) } else { Err(OpenError::Incompatible(differences)) }

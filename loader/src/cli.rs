@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
+use loader::trust::CompilerVersion;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -21,6 +22,9 @@ Options:
   --bundle DIR    bundle to open [default: dist]
   --root DIR      folder that relative paths of entries start from [default: the working directory]
   --seal          map artifacts from sealed copies, never from their files
+  --verify-key FILE           refuse bundles that this key has not signed; may be repeated
+  --minimum-compiler VERSION  refuse bundles of an older compiler
+  --deny-list FILE            refuse what the list names
   -h, --help      print this help
   -V, --version   print the version
 
@@ -39,6 +43,9 @@ pub(crate) struct Options {
     pub(crate) bundle: PathBuf,
     pub(crate) root: Option<PathBuf>,
     pub(crate) sealing: loader::Sealing,
+    pub(crate) verify_keys: Vec<PathBuf>,
+    pub(crate) minimum_compiler: Option<CompilerVersion>,
+    pub(crate) deny_list: Option<PathBuf>,
 }
 
 /// The commands.
@@ -55,7 +62,14 @@ pub(crate) enum Arguments {
 }
 
 pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
-    let mut options = Options { bundle: "dist".into(), root: None, sealing: loader::Sealing::WhereNeeded };
+    let mut options = Options {
+        bundle: "dist".into(),
+        root: None,
+        sealing: loader::Sealing::WhereNeeded,
+        verify_keys: Vec::new(),
+        minimum_compiler: None,
+        deny_list: None,
+    };
     let name = loop {
         match parser.next()? {
             Some(Arg::Value(name)) => break name.string()?,
@@ -88,6 +102,9 @@ enum Flag {
     Bundle,
     Root,
     Seal,
+    VerifyKey,
+    MinimumCompiler,
+    DenyList,
     Help,
     Version,
 }
@@ -97,6 +114,9 @@ fn flag(arg: Arg<'_>) -> Result<Flag, lexopt::Error> {
         Arg::Long("bundle") => Flag::Bundle,
         Arg::Long("root") => Flag::Root,
         Arg::Long("seal") => Flag::Seal,
+        Arg::Long("verify-key") => Flag::VerifyKey,
+        Arg::Long("minimum-compiler") => Flag::MinimumCompiler,
+        Arg::Long("deny-list") => Flag::DenyList,
         Arg::Short('h') | Arg::Long("help") => Flag::Help,
         Arg::Short('V') | Arg::Long("version") => Flag::Version,
         other => return Err(other.unexpected()),
@@ -109,6 +129,9 @@ fn apply(options: &mut Options, flag: &Flag, parser: &mut Parser) -> Result<Opti
         Flag::Bundle => options.bundle = parser.value()?.into(),
         Flag::Root => options.root = Some(parser.value()?.into()),
         Flag::Seal => options.sealing = loader::Sealing::Always,
+        Flag::VerifyKey => options.verify_keys.push(parser.value()?.into()),
+        Flag::MinimumCompiler => options.minimum_compiler = Some(parser.value()?.parse()?),
+        Flag::DenyList => options.deny_list = Some(parser.value()?.into()),
         Flag::Help => return Ok(Some(Request::Help)),
         Flag::Version => return Ok(Some(Request::Version)),
     }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 
 use loader::config::Ticking;
+use loader::trust::{DenyList, Trust, VerifyKey};
 use loader::{Error, ErrorKind, Loader, Type, Val, values};
 
 use crate::cli::{Arguments, Command, Options};
@@ -40,11 +41,41 @@ pub(crate) fn complain(message: &str) {
     let _ = writeln!(std::io::stderr().lock(), "error: {message}");
 }
 
+/// What the options demand of the bundle; what can't be read refuses every bundle.
+fn trust(options: &Options) -> Result<Trust, String> {
+    let mut keys = Vec::new();
+    for path in &options.verify_keys {
+        let key = VerifyKey::read(path);
+        keys.push(key.map_err(|error| format!("can't use the key `{}`: {error}", path.display()))?);
+        if VerifyKey::is_writable_by_others(path) {
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "warning: others than its owner can write `{}`, and decide which bundles run",
+                path.display()
+            );
+        }
+    }
+    let denied = options.deny_list.as_ref().map_or(Ok(DenyList::default()), |path| {
+        let list = DenyList::read(path);
+        list.map_err(|error| format!("can't use the deny list `{}`: {error}", path.display()))
+    })?;
+    Ok(Trust { keys, minimum_compiler: options.minimum_compiler, denied })
+}
+
 pub(crate) fn run(options: &Options, command: Command) -> Exit {
+    let trust = match trust(options) {
+        Ok(trust) => trust,
+        Err(problem) => {
+            complain(&problem);
+            return Exit::Surroundings;
+        }
+    };
     let settings = loader::Options {
         sealing: options.sealing,
         ticking: Ticking::ForDeadlines,
         root: options.root.clone(),
+        trust,
+        ..loader::Options::default()
     };
     let loader = match Loader::builder().options(settings).open(&options.bundle) {
         // Kept until the process ends, see `main`.
@@ -90,6 +121,9 @@ fn verify(loader: &Loader) -> Exit {
         Ok(verified) => verified,
         Err(error) => return unusable(&error),
     };
+    for (target, why) in loader.bundle().passed_over() {
+        let _ = writeln!(std::io::stderr().lock(), "note: `{target}` is not used: {why}");
+    }
     for (id, reason) in &verified.unavailable {
         let _ = writeln!(std::io::stderr().lock(), "note: `{id}` is not offered here: {reason}");
     }

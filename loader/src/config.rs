@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use registry_schema::Target;
+
 use crate::mapping::Sealing;
+use crate::trust::Trust;
 
 /// Interval of the ticker that raises the epoch while a guest runs.
 pub const TICK: Duration = Duration::from_millis(5);
@@ -19,6 +22,10 @@ pub const GUEST_STACK_BYTES: usize = 512 << 10;
 pub const FIBRE_STACK_BYTES: usize = 2 << 20;
 /// Longest line of a guest's output that is logged as one, in bytes; a longer one is split.
 pub const LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// Largest file of a key that bundles are checked with, in bytes; one has about a hundred.
+pub const KEY_FILE_BYTES_MAX: u64 = 16 << 10;
+/// Largest deny list, in bytes: some tens of thousands of lines.
+pub const DENY_LIST_BYTES_MAX: u64 = 4 << 20;
 
 /// Deepest nesting of a table that leaves its Lua invocation.
 pub const LUA_NESTING_MAX: usize = 128;
@@ -128,4 +135,8 @@ pub struct Options {
     pub ticking: Ticking,
     /// Folder that relative paths of entries are resolved in; default: the working directory.
     pub root: Option<PathBuf>,
+    /// The only target whose artifacts may be used; default: the best that this machine runs.
+    pub target: Option<Target>,
+    /// What is demanded of the bundle: signatures, a compiler that is not burnt; default: nothing.
+    pub trust: Trust,
 }

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use registry_schema::Profile;
 use registry_schema::engine::EngineOptions;
+use registry_schema::{Profile, Target};
 use wasmtime::{Config, Engine};
 
 use crate::config::{FIBRE_STACK_BYTES, GUEST_STACK_BYTES};
@@ -14,6 +14,7 @@ use crate::ticker::Ticker;
 pub(crate) struct Engines {
     sync: OnceLock<Engine>,
     r#async: OnceLock<Engine>,
+    target: Option<Target>,
     ticker: Arc<Ticker>,
 }
 
@@ -26,8 +27,9 @@ pub(crate) fn offers(profile: Profile) -> bool {
 }
 
 impl Engines {
-    pub(crate) fn new(ticker: Arc<Ticker>) -> Self {
-        Self { sync: OnceLock::new(), r#async: OnceLock::new(), ticker }
+    /// Engines for artifacts of `target`; `None` where there are none.
+    pub(crate) fn new(target: Option<Target>, ticker: Arc<Ticker>) -> Self {
+        Self { sync: OnceLock::new(), r#async: OnceLock::new(), target, ticker }
     }
 
     /// The engine of `profile`.
@@ -39,7 +41,7 @@ impl Engines {
         if let Some(engine) = slot.get() {
             return Ok(engine);
         }
-        let engine = make(profile)?;
+        let engine = make(profile, self.target)?;
         Ok(slot.get_or_init(|| {
             self.ticker.add(engine.clone());
             engine
@@ -47,9 +49,13 @@ impl Engines {
     }
 }
 
-fn make(profile: Profile) -> wasmtime::Result<Engine> {
+fn make(profile: Profile, target: Option<Target>) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     EngineOptions::new(profile).apply(&mut config)?;
+    // The engine's own default is the machine's native code.
+    if let Some(target) = target.filter(|target| !target.triple.is_native()) {
+        config.target(target.triple.as_str())?;
+    }
     config
         .max_wasm_stack(GUEST_STACK_BYTES)
         .async_stack_size(FIBRE_STACK_BYTES)

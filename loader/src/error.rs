@@ -9,6 +9,7 @@ pub use registry_schema::ErrorKind;
 use registry_schema::manifest_file::ManifestError;
 
 use crate::data::Data;
+use crate::trust::CompilerVersion;
 
 /// Why a call failed.
 ///
@@ -187,6 +188,27 @@ pub enum OpenError {
         /// What its body has.
         found: String,
     },
+    /// It has no signature, and keys were given.
+    Unsigned,
+    /// It was signed with none of the keys that were given.
+    ForeignSignature {
+        /// How many were given.
+        keys: usize,
+    },
+    /// Its compiler is older than is asked for.
+    CompilerTooOld {
+        /// What is asked for.
+        minimum: CompilerVersion,
+        /// What it has.
+        found: String,
+    },
+    /// The deny list has its compiler, or itself.
+    Denied {
+        /// What is denied.
+        what: String,
+        /// The list's reason.
+        reason: String,
+    },
     /// The bundle was made for another loader or another machine.
     Incompatible(Vec<Difference>),
     /// The engine could not be set up on this machine.
@@ -231,6 +253,25 @@ impl fmt::Display for OpenError {
             Self::Digest { expected, found } => {
                 write!(f, "the manifest was changed: it says {expected}, its body has {found}\n{REBUILD}")
             }
+            Self::Unsigned => f.write_str(
+                "the bundle is not signed\nsign it where it is built: `compiler build --sign-key FILE`",
+            ),
+            Self::ForeignSignature { keys: 1 } => {
+                f.write_str("the bundle's signature is not by the key of `--verify-key`")
+            }
+            Self::ForeignSignature { keys } => {
+                write!(f, "the bundle's signature is by none of the {keys} keys of `--verify-key`")
+            }
+            Self::CompilerTooOld { minimum, found } => write!(
+                f,
+                "the bundle is by compiler {found}, {minimum} or later is asked for\n\
+                 upgrade compiler and loader, and rebuild it: `compiler build`"
+            ),
+            Self::Denied { what, reason } => write!(
+                f,
+                "{what} is {}\nrebuild it with another compiler and the loader of its version: `compiler build`",
+                crate::trust::denied(reason)
+            ),
             Self::Incompatible(differences) => {
                 f.write_str("the bundle does not fit this loader:")?;
                 for Difference { what, expected, found } in differences {

@@ -23,6 +23,7 @@
 //! - `lua` (default): Lua entries, `funcs` between them and WebAssembly ones, and the Lua modules.
 //! - `wasi` (default): WASI 0.2 host interfaces, for entries that are granted them.
 //! - `p3`: the asynchronous profile, for components that use component-model async.
+//! - `pulley`: artifacts for the engine's interpreter, where no native ones fit.
 //! - `full`: all of them.
 //!
 //! Without features the crate runs components that import nothing but the embedder's own interfaces.
@@ -43,6 +44,7 @@ mod error;
 mod failure;
 mod function;
 mod guest_log;
+mod header;
 mod host_state;
 mod hosts;
 mod limits;
@@ -56,6 +58,7 @@ mod mapping;
 pub mod security;
 mod task;
 mod ticker;
+pub mod trust;
 pub mod values;
 mod verify;
 
@@ -72,6 +75,7 @@ pub use error::{Difference, Error, ErrorKind, Frame, OpenError, Stack};
 pub use guest_log::{GuestLog, Level, Record, StderrLog, Stream};
 pub use host_state::HostState;
 pub use loader::{EntryInfo, Function, Loader, LoaderBuilder, WeakLoader};
+pub use machine::PassedOver;
 pub use mapping::{ArtifactError, Sealing};
 pub use registry_schema;
 pub use verify::{Fault, Verified};

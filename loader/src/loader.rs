@@ -135,7 +135,7 @@ impl LoaderBuilder {
     /// # Errors
     /// See [`Bundle::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Loader, OpenError> {
-        let bundle = Bundle::open(path)?;
+        let bundle = Bundle::open_with(path, &self.options)?;
         let ticker = Ticker::new(self.options.ticking);
         let variables = Variables::default();
         #[cfg(feature = "lua")]
@@ -144,9 +144,9 @@ impl LoaderBuilder {
             Security::new(&Environment::new(bundle.manifest(), root, &variables))
         };
         let inner = Inner {
+            engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
             options: self.options,
-            engines: Engines::new(Arc::clone(&ticker)),
             components: Mutex::default(),
             callables: RwLock::default(),
             #[cfg(feature = "lua")]
@@ -344,6 +344,9 @@ impl Inner {
             return Some("needs a loader built with the feature `lua`".to_owned());
         }
         let wasm = entry.wasm.as_ref()?;
+        if let Some(reason) = self.bundle.denied_component(wasm.component) {
+            return Some(reason);
+        }
         if !engines::offers(wasm.profile) {
             return Some("needs a loader built with the feature `p3`".to_owned());
         }

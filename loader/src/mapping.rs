@@ -60,6 +60,10 @@ pub enum ArtifactError {
         /// Of the file.
         found: Digest,
     },
+    /// The deny list has it, with this reason.
+    Denied(String),
+    /// Its header is not that of the artifact in the manifest.
+    Header(String),
     /// The engine refused it.
     Engine(wasmtime::Error),
 }
@@ -75,6 +79,8 @@ impl std::fmt::Display for ArtifactError {
             Self::Digest { expected, found } => {
                 write!(f, "the manifest says blake3:{expected}, the file has blake3:{found}")
             }
+            Self::Denied(reason) => f.write_str(&crate::trust::denied(reason)),
+            Self::Header(problem) => f.write_str(problem),
             Self::Engine(error) => write!(f, "{error:#}"),
         }
     }
@@ -240,6 +246,8 @@ pub(crate) enum Loaded {
     Mapped,
     /// Copied, because an executable mapping was refused.
     Copied,
+    /// Copied, as bytecode of the interpreter, which needs no executable memory.
+    Interpreted,
 }
 
 /// What the manifest says of the file that is to be loaded.
@@ -258,6 +266,10 @@ pub(crate) fn load(
     expected: Expected,
     sealing: Sealing,
 ) -> Result<(Component, Loaded), ArtifactError> {
+    if engine.is_pulley() {
+        check_file(&file, expected.size)?;
+        return load_copied(engine, file, expected).map(|component| (component, Loaded::Interpreted));
+    }
     // Not in the `if`: the lock would be held while the engine asks for it again.
     let earlier = mappings().take(expected.digest, sealing);
     if let Some(loan) = earlier {
@@ -407,7 +419,7 @@ mod tests {
         let (first, second) = (distinct(), distinct());
         let built = Registry::new().answer("mapped", first).answer("copied", second).build();
         let bundle = Bundle::open(&built).unwrap();
-        let engines = Engines::new(Ticker::new(Ticking::Manual));
+        let engines = Engines::new(bundle.target(), Ticker::new(Ticking::Manual));
         let engine = engines.get(Profile::Sync).unwrap();
         let open = |name| {
             let artifact = built.artifact(name);

@@ -41,8 +41,8 @@ pub struct Verified {
 }
 
 impl Loader {
-    /// Checks digest and size of every file and the order of the entries, and loads and links every entry that is offered here. Runs
-    /// no guest.
+    /// Checks digest and size of every file, the header of every artifact and the order of the entries, and
+    /// loads and links every entry that is offered here. Runs no guest.
     ///
     /// # Errors
     /// `INTERNAL` when the manifest itself is malformed.

@@ -22,6 +22,7 @@ pub mod lua;
 pub mod manifest;
 pub mod manifest_file;
 pub mod profile;
+pub mod signature;
 pub mod version;
 pub mod wit;
 #[cfg(feature = "yaml")]

@@ -1,7 +1,9 @@
 //! `manifest.json`: written with one record per line, read record by record.
 //!
 //! The file is `{"format", "digest", "signature", "body"}`. `digest` covers the exact bytes of `body`,
-//! and `body` names digest and size of every other file of the bundle, so that one check covers all.
+//! and `body` names digest and size of every other file of the bundle, so that one check covers all. The
+//! signature, where there is one, is over the digest ([`crate::signature`]), so that it can be checked
+//! before the body is read.
 //!
 //! A loader that serves one call out of 10,000 entries must not read all of them. So the body has a
 //! fixed layout, which the digest covers: the head on the first line, then the artifacts and the
@@ -21,6 +23,7 @@ use crate::digest::Digest;
 use crate::ids::EntryId;
 use crate::manifest::{Artifact, Body, Entry, Head};
 use crate::profile::{Profile, Target};
+use crate::signature::{self, Signature};
 use crate::version::{self, MANIFEST_FORMAT};
 
 /// Lines between the sections of a body.
@@ -60,11 +63,92 @@ fn malformed(error: impl fmt::Display) -> ManifestError {
     ManifestError::Malformed(error.to_string())
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outer<'a> {
+    #[serde(rename = "format")]
+    _format: u64,
+    digest: &'a str,
+    signature: Option<String>,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+/// A manifest whose format and digest were checked and whose body was not read yet.
+#[derive(Debug)]
+pub struct Envelope {
+    text: String,
+    body: Range<usize>,
+    digest: String,
+    signature: Option<Signature>,
+}
+
+impl Envelope {
+    /// Reads `manifest.json` but for its body: the format number first and alone, then the digest.
+    ///
+    /// # Errors
+    /// When it has another format, was changed, or is malformed.
+    pub fn read(bytes: Vec<u8>) -> Result<Self, ManifestError> {
+        let text = String::from_utf8(bytes).map_err(malformed)?;
+        let (expected, signature, body) = match split(&text) {
+            Some((digest, signature, body)) => (digest.to_owned(), signature, body),
+            None => parse_outer(&text)?,
+        };
+        let digest = check_digest(&expected, &text[body.clone()])?;
+        Ok(Self { text, body, digest, signature })
+    }
+
+    /// The digest of the body, `blake3:` and 64 hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Its signature, which nobody has checked yet.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.signature.as_ref()
+    }
+
+    /// Reads the head, and finds the records.
+    ///
+    /// # Errors
+    /// When the body is malformed.
+    pub fn open(self) -> Result<Manifest, ManifestError> {
+        let Self { text, body, digest, signature } = self;
+        let (text, sections) = match Sections::find(&text, body.clone()) {
+            Ok(sections) => (text, sections),
+            // Written by other means: allowed, only slower.
+            Err(_) => {
+                let records: Body = serde_json::from_str(&text[body]).map_err(malformed)?;
+                let text = body_text(&records).map_err(malformed)?;
+                let sections = Sections::find(&text, 0..text.len())?;
+                (text, sections)
+            }
+        };
+        let Sections { head, artifacts, entries } = sections;
+        Ok(Manifest { text, digest, signature, head, artifacts, entries })
+    }
+}
+
+/// Digest, signature and place of the body of a manifest in any layout.
+fn parse_outer(text: &str) -> Result<(String, Option<Signature>, Range<usize>), ManifestError> {
+    let format = version::manifest_format(text.as_bytes()).map_err(malformed)?;
+    if format != MANIFEST_FORMAT {
+        return Err(ManifestError::Format(format));
+    }
+    let outer: Outer<'_> = serde_json::from_str(text).map_err(malformed)?;
+    let signature = outer.signature.map(|text| text.parse()).transpose().map_err(malformed)?;
+    let body = outer.body.get();
+    // The raw value is a part of `text`.
+    let start = body.as_ptr() as usize - text.as_ptr() as usize;
+    Ok((outer.digest.to_owned(), signature, start..start + body.len()))
+}
+
 /// A manifest whose digest was checked; its records are read when they are asked for.
 #[derive(Debug)]
 pub struct Manifest {
     text: String,
     digest: String,
+    signature: Option<Signature>,
     head: Head,
     artifacts: Lines,
     entries: Lines,
@@ -73,59 +157,23 @@ pub struct Manifest {
 /// The lines of one section, by their place in the body.
 type Lines = Vec<Range<usize>>;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "the fields that are not used are known nevertheless")]
-struct Envelope<'a> {
-    format: u64,
-    digest: &'a str,
-    signature: Option<String>,
-    #[serde(borrow)]
-    body: &'a RawValue,
-}
-
 impl Manifest {
-    /// Reads `manifest.json`: the format number first and alone, then the digest, then the head.
+    /// Reads `manifest.json`, whoever signed it.
     ///
     /// # Errors
-    /// When it has another format, was changed, or is malformed.
+    /// Those of [`Envelope::read`] and [`Envelope::open`].
     pub fn read(bytes: Vec<u8>) -> Result<Self, ManifestError> {
-        let text = String::from_utf8(bytes).map_err(malformed)?;
-        let Some((expected, body)) = split(&text) else { return Self::read_foreign(&text) };
-        let digest = check_digest(expected, &text[body.clone()])?;
-        match Self::index(text, body, digest) {
-            Ok(manifest) => Ok(manifest),
-            Err((_, text)) => Self::read_foreign(&text),
-        }
+        Envelope::read(bytes)?.open()
     }
 
-    /// Reads a manifest that was written by other means: allowed, only slower.
-    fn read_foreign(text: &str) -> Result<Self, ManifestError> {
-        let format = version::manifest_format(text.as_bytes()).map_err(malformed)?;
-        if format != MANIFEST_FORMAT {
-            return Err(ManifestError::Format(format));
-        }
-        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(malformed)?;
-        if envelope.signature.is_some() {
-            return Err(malformed("it is signed, and signatures can't be checked here"));
-        }
-        let digest = check_digest(envelope.digest, envelope.body.get())?;
-        let records: Body = serde_json::from_str(envelope.body.get()).map_err(malformed)?;
-        let text = body_text(&records).map_err(malformed)?;
-        let body = 0..text.len();
-        Self::index(text, body, digest).map_err(|(error, _)| error)
-    }
-
-    /// Finds the lines of a body in the fixed layout; gives the text back if it has another.
-    fn index(text: String, body: Range<usize>, digest: String) -> Result<Self, (ManifestError, String)> {
-        match Sections::find(&text, body) {
-            Ok(Sections { head, artifacts, entries }) => Ok(Self { text, digest, head, artifacts, entries }),
-            Err(error) => Err((error, text)),
-        }
-    }
     /// The digest of the body, `blake3:` and 64 hexadecimal digits.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Its signature, which nobody may have checked.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.signature.as_ref()
     }
 
     /// What concerns the bundle as a whole.
@@ -255,20 +303,30 @@ fn body_digest(body: &str) -> String {
     format!("blake3:{}", Digest::of(body.as_bytes()))
 }
 
-/// Start and middle of a manifest as [`to_bytes`] writes it, around the digest.
+/// Start of a manifest as [`to_bytes`] writes it, before the digest.
 fn start() -> String {
     format!("{{\"format\":{MANIFEST_FORMAT},\"digest\":\"")
 }
-const MIDDLE: &str = "\",\"signature\":null,\"body\":";
+const TO_SIGNATURE: &str = "\",\"signature\":";
+const UNSIGNED: &str = "null";
+const TO_BODY: &str = ",\"body\":";
 const CLOSE: &str = "}\n";
 
-/// Digest and body of a manifest as [`to_bytes`] writes it, without scanning the body.
-fn split(text: &str) -> Option<(&str, Range<usize>)> {
+/// Digest, signature and body of a manifest as [`to_bytes`] writes it, without scanning the body.
+fn split(text: &str) -> Option<(&str, Option<Signature>, Range<usize>)> {
     let rest = text.strip_prefix(&start())?;
     let (digest, rest) = rest.split_at_checked("blake3:".len() + 64)?;
-    let body = rest.strip_prefix(MIDDLE)?.strip_suffix(CLOSE)?;
+    let rest = rest.strip_prefix(TO_SIGNATURE)?;
+    let (signature, rest) = match rest.strip_prefix('"') {
+        Some(rest) => {
+            let (signature, rest) = rest.split_at_checked(Signature::TEXT_LEN)?;
+            (Some(signature.parse().ok()?), rest.strip_prefix('"')?)
+        }
+        None => (None, rest.strip_prefix(UNSIGNED)?),
+    };
+    let body = rest.strip_prefix(TO_BODY)?.strip_suffix(CLOSE)?;
     let end = text.len() - CLOSE.len();
-    Some((digest, end - body.len()..end))
+    Some((digest, signature, end - body.len()..end))
 }
 
 struct LineEnds<'a> {
@@ -333,14 +391,32 @@ fn body_text(body: &Body) -> Result<String, serde_json::Error> {
     Ok(out)
 }
 
-/// The bytes of `manifest.json` for `body`.
+/// The bytes of `manifest.json` for `body`, unsigned.
 ///
 /// # Errors
 /// Never for bodies that were read or built from plain data; the error is serde's.
 pub fn to_bytes(body: &Body) -> Result<Vec<u8>, serde_json::Error> {
     let body = body_text(body)?;
+    Ok(assemble(&body, &body_digest(&body), None))
+}
+
+/// The bytes of `manifest.json` for `body`; `sign` is given the message to sign.
+///
+/// # Errors
+/// Those of [`to_bytes`].
+pub fn to_signed_bytes(
+    body: &Body,
+    sign: impl FnOnce(&[u8]) -> Signature,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let body = body_text(body)?;
     let digest = body_digest(&body);
-    Ok([&start(), &digest, MIDDLE, &body, CLOSE].concat().into_bytes())
+    let signature = sign(&signature::message(&digest));
+    Ok(assemble(&body, &digest, Some(signature)))
+}
+
+fn assemble(body: &str, digest: &str, signature: Option<Signature>) -> Vec<u8> {
+    let signature = signature.map_or(UNSIGNED.to_owned(), |signature| format!("\"{signature}\""));
+    [&start(), digest, TO_SIGNATURE, &signature, TO_BODY, body, CLOSE].concat().into_bytes()
 }
 
 #[cfg(test)]
@@ -390,6 +466,31 @@ mod tests {
         );
         let manifest = Manifest::read(other.into_bytes()).unwrap();
         assert_eq!((manifest.body().unwrap(), manifest.digest()), (body, digest.as_str()));
+    }
+
+    #[test]
+    fn a_signature_is_carried_beside_the_body() {
+        let body = body(2);
+        let mut signed = Vec::new();
+        let bytes = to_signed_bytes(&body, |message| {
+            signed = message.to_vec();
+            Signature([7; 64])
+        });
+        let bytes = bytes.unwrap();
+        let envelope = Envelope::read(bytes.clone()).unwrap();
+        assert_eq!(envelope.signature(), Some(&Signature([7; 64])));
+        assert_eq!(signed, signature::message(envelope.digest()));
+        let manifest = envelope.open().unwrap();
+        assert_eq!(
+            (manifest.signature(), manifest.body().unwrap()),
+            (Some(&Signature([7; 64])), body.clone())
+        );
+        assert_eq!(manifest.digest(), Envelope::read(to_bytes(&body).unwrap()).unwrap().digest());
+        // In any layout, and never another text than a signature.
+        let spaced = String::from_utf8(bytes).unwrap().replacen("\"signature\":", "\"signature\" : ", 1);
+        assert!(Envelope::read(spaced.clone().into_bytes()).unwrap().signature().is_some());
+        let other = spaced.replacen("ed25519:0", "ed25519:x", 1);
+        assert!(matches!(Envelope::read(other.into_bytes()), Err(ManifestError::Malformed(_))));
     }
 
     #[test]

@@ -32,13 +32,15 @@ impl fmt::Display for Profile {
     }
 }
 
-/// The CPU family and system that code is generated for.
+/// The CPU family and system that code is generated for, or the interpreter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Triple {
     /// `x86_64-unknown-linux-gnu`
     X86_64LinuxGnu,
     /// `aarch64-unknown-linux-gnu`
     Aarch64LinuxGnu,
+    /// `pulley64`: bytecode of the engine's interpreter, for any 64-bit little-endian machine.
+    Pulley64,
 }
 
 impl Triple {
@@ -47,7 +49,13 @@ impl Triple {
         match self {
             Self::X86_64LinuxGnu => "x86_64-unknown-linux-gnu",
             Self::Aarch64LinuxGnu => "aarch64-unknown-linux-gnu",
+            Self::Pulley64 => "pulley64",
         }
+    }
+
+    /// Whether the code is the machine's own; the rest is interpreted.
+    pub fn is_native(self) -> bool {
+        self != Self::Pulley64
     }
 
     /// The triple that this program was built for, if artifacts can be made for it.
@@ -107,7 +115,7 @@ impl Target {
     fn default_level(triple: Triple) -> Self {
         let level = match triple {
             Triple::X86_64LinuxGnu => Some(CpuLevel::V2),
-            Triple::Aarch64LinuxGnu => None,
+            Triple::Aarch64LinuxGnu | Triple::Pulley64 => None,
         };
         Self { triple, level }
     }
@@ -116,7 +124,8 @@ impl Target {
     pub fn all() -> impl Iterator<Item = Self> {
         let levels = [CpuLevel::V1, CpuLevel::V2, CpuLevel::V3, CpuLevel::V4];
         let x86 = levels.map(|level| Self { triple: Triple::X86_64LinuxGnu, level: Some(level) });
-        x86.into_iter().chain([Self { triple: Triple::Aarch64LinuxGnu, level: None }])
+        let others = [Triple::Aarch64LinuxGnu, Triple::Pulley64].map(Self::default_level);
+        x86.into_iter().chain(others)
     }
 }
 

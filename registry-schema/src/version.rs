@@ -7,7 +7,7 @@ use serde::Deserialize;
 pub const AUTHORED_VERSION: &str = "1.0";
 
 /// The format of `manifest.json` that this project writes and reads.
-pub const MANIFEST_FORMAT: u64 = 2;
+pub const MANIFEST_FORMAT: u64 = 3;
 
 /// Reads nothing but the format number of a manifest.
 ///

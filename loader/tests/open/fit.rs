@@ -109,7 +109,8 @@ fn a_bundle_for_another_machine_is_refused() {
     let message = refusal(&built);
     let host = Target::host().unwrap().triple.as_str();
     assert!(message.contains(&format!("\n  target: expected up to `{host}")), "{message}");
-    assert!(message.contains(&format!(", found {}{REBUILD}", foreign())), "{message}");
+    let found = format!(", found `{}` (for another kind of machine){REBUILD}", foreign());
+    assert!(message.contains(&found), "{message}");
 }
 
 #[test]

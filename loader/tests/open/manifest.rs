@@ -83,9 +83,9 @@ fn malformed_manifests_say_where() {
         ("{", "EOF while parsing an object at line 1 column 1"),
         ("{}", "missing field `format` at line 1 column 2"),
         ("{\"format\": \"1\"}", "invalid type: string \"1\", expected u64 at line 1 column 14"),
-        ("{\"format\": 2}", "missing field `digest` at line 1 column 13"),
-        ("{\"format\": 2} x", "trailing characters at line 1 column 15"),
-        ("{\"format\": 2, \"digest\": \"x\"}", "missing field `body` at line 1 column 28"),
+        ("{\"format\": 3}", "missing field `digest` at line 1 column 13"),
+        ("{\"format\": 3} x", "trailing characters at line 1 column 15"),
+        ("{\"format\": 3, \"digest\": \"x\"}", "missing field `body` at line 1 column 28"),
     ];
     for (manifest, problem) in cases {
         built.replace_manifest(manifest.as_bytes());
@@ -219,7 +219,7 @@ fn a_flipped_bit_anywhere_in_the_manifest_stops_boot() {
 fn another_format_is_named_before_anything_else_is_read() {
     let built = small();
     built.replace_manifest(br#"{"format": 1, "digest": [], "anything": {"else": null}}"#);
-    assert_eq!(refusal(&built), format!("the manifest has format 1, this loader reads 2{REBUILD}"));
+    assert_eq!(refusal(&built), format!("the manifest has format 1, this loader reads 3{REBUILD}"));
 }
 
 #[test]

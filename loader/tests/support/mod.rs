@@ -8,6 +8,7 @@
 pub(crate) mod echo;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -28,6 +29,11 @@ fn compiler_bin() -> PathBuf {
     };
     assert!(bin.is_file(), "no compiler at `{}`: run scripts/test", bin.display());
     bin
+}
+
+/// A command of the compiler.
+pub(crate) fn compiler() -> Command {
+    Command::new(compiler_bin())
 }
 
 /// The target folder: tests lie in `target/PROFILE/deps`.
@@ -67,8 +73,13 @@ pub(crate) enum Caching {
 
 /// Runs the compiler on `root`, and panics with what it says unless it succeeds.
 pub(crate) fn compile(root: &Path, out: &Path, caching: Caching) {
-    let mut command = Command::new(compiler_bin());
-    command.arg("build").arg(root).arg("--quiet").arg("--out").arg(out);
+    compile_with(root, out, caching, &[]);
+}
+
+/// The same with further `options`.
+pub(crate) fn compile_with(root: &Path, out: &Path, caching: Caching, options: &[&str]) {
+    let mut command = compiler();
+    command.arg("build").arg(root).arg("--quiet").arg("--out").arg(out).args(options);
     match caching {
         Caching::Cached => command.arg("--cache-dir").arg(target_folder().join("test-cache")),
         Caching::Uncached => command.arg("--no-cache"),
@@ -170,11 +181,16 @@ impl Registry {
 
     /// Compiles it.
     pub(crate) fn build_with(self, caching: Caching) -> Built {
+        self.build_as(caching, &[])
+    }
+
+    /// Compiles it with further `options`.
+    pub(crate) fn build_as(self, caching: Caching, options: &[&str]) -> Built {
         let Self { namespace, entries, .. } = &self;
         let index = format!("version: \"1.0\"\nnamespace: {namespace}\nentries:\n{entries}");
         fs::write(self.folder.path().join("_index.yaml"), index).expect("the folder is ours");
         let path = self.folder.path().join("dist");
-        compile(self.folder.path(), &path, caching);
+        compile_with(self.folder.path(), &path, caching, options);
         Built { folder: self.folder, path }
     }
 }
@@ -264,6 +280,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) {
 /// Sets the mode of a file.
 pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
+}
+
+/// Says in the output of the tests, which nothing captures, what was left out and why.
+pub(crate) fn skipped(what: &str, why: &str) {
+    let line = format!("skipped: {what}: {why}\n");
+    std::io::stdout().write_all(line.as_bytes()).expect("the output of tests is open");
 }
 
 /// What a program wrote.
