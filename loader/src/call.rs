@@ -11,21 +11,24 @@ use wasmtime::component::Val;
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 use crate::bulk::{self, Arguments, Value};
+use crate::call_id::CallId;
 use crate::context::Context;
 use crate::error::Error;
 use crate::failure;
 use crate::function::{Prepared, WasmFunction};
 use crate::host_state::HostState;
+use crate::hosts::Stdio;
 use crate::loader::Inner;
 use crate::ticker::Deadline;
 use crate::values;
 
-/// Calls `function` with `args`. Dropping the future ends the call and drops its store.
+/// Calls `function` with `args`; its standard streams are `stdio`. Dropping the future ends the call and drops its store.
 pub(crate) async fn call(
     inner: Arc<Inner>,
     function: Arc<WasmFunction>,
     context: Context,
     args: Vec<Value>,
+    stdio: Stdio,
 ) -> Result<Option<Value>, Error> {
     let prepared = function.prepared(&inner)?;
     check_arity(&function, &prepared, args.len())?;
@@ -34,8 +37,10 @@ pub(crate) async fn call(
     let context = context.with_deadline(own);
     let deadline = context.deadline();
     let _running = inner.ticker.running(if deadline.is_some() { Deadline::Set } else { Deadline::None });
-    let store = new_store(&inner, &function, &prepared, context, own)?;
-    let guest = guest(store, &function, &prepared, args);
+    let guest = async {
+        let store = new_store(&inner, &function, &prepared, context, own, stdio).await?;
+        guest(store, &function, &prepared, args).await
+    };
     match deadline {
         None => guest.await,
         Some(deadline) => match tokio::time::timeout_at(deadline, guest).await {
@@ -55,26 +60,33 @@ fn check_arity(function: &WasmFunction, prepared: &Prepared, found: usize) -> Re
     Err(Error::new(ErrorKind::Invalid, message))
 }
 
-#[cfg_attr(not(feature = "wasi"), expect(unused_variables, reason = "only WASI reads the environment"))]
-fn new_store(
+#[cfg_attr(
+    not(feature = "wasi"),
+    expect(
+        unused_variables,
+        clippy::unused_async,
+        reason = "only WASI gives a guest more than its arguments"
+    )
+)]
+async fn new_store(
     inner: &Arc<Inner>,
     function: &WasmFunction,
     prepared: &Prepared,
     context: Context,
     own_deadline: Option<Instant>,
+    stdio: Stdio,
 ) -> Result<Store<HostState>, Error> {
+    let call = CallId::next();
     let state = HostState {
         #[cfg(feature = "lua")]
         inner: Arc::clone(inner),
         entry: Arc::clone(&function.id),
+        call,
         limiter: function.limiter.clone(),
         own_deadline,
-        context,
         #[cfg(feature = "wasi")]
-        wasi: {
-            let variables = function.given.environment(&inner.environment())?;
-            crate::hosts::wasi::WasiState::new(function.given.clone(), variables)
-        },
+        wasi: crate::hosts::wasi::prepare(inner, &function.given, &context, call, stdio).await?,
+        context,
     };
     let mut store = Store::new(prepared.pre.engine(), state);
     store.limiter(|state| &mut state.limiter);

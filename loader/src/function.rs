@@ -78,8 +78,7 @@ impl WasmFunction {
             retry,
             max_execution: milliseconds.map(Duration::from_millis),
             #[cfg(feature = "wasi")]
-            given: Given::new(&id, wasm.wasi.as_ref(), &environment, Arc::clone(&inner.log))
-                .map_err(failed)?,
+            given: Given::new(inner, &id, wasm.wasi.as_ref()).map_err(failed)?,
             wasm,
             id,
             prepared: Mutex::new(None),

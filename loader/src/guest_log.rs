@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 
 use registry_schema::EntryId;
 
+use crate::call_id::CallId;
 use crate::config::LOG_LINE_BYTES_MAX;
 use crate::data::Data;
 
@@ -22,6 +23,12 @@ pub enum Stream {
 pub trait GuestLog: Send + Sync + 'static {
     /// Takes one line, without its line end; bytes that are no UTF-8 are replaced.
     fn line(&self, entry: &EntryId, stream: Stream, line: &str);
+
+    /// The same with the call that wrote the line. By default the call is left out.
+    fn call_line(&self, entry: &EntryId, call: CallId, stream: Stream, line: &str) {
+        let _ = call;
+        self.line(entry, stream, line);
+    }
 
     /// Takes one record of Lua's `logger`. By default it is a line of standard error: level, the logger's
     /// name, message and fields, cut at the length of a line.
@@ -141,7 +148,7 @@ mod stream {
     use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
     use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-    use super::{GuestLog, LOG_LINE_BYTES_MAX, Stream};
+    use super::{CallId, GuestLog, LOG_LINE_BYTES_MAX, Stream};
 
     /// One output of one call; clones write to the same line.
     #[derive(Clone)]
@@ -149,14 +156,15 @@ mod stream {
 
     struct Lines {
         entry: Arc<EntryId>,
+        call: CallId,
         stream: Stream,
         log: Arc<dyn GuestLog>,
         partial: Vec<u8>,
     }
 
     impl LogStream {
-        pub(crate) fn new(entry: Arc<EntryId>, stream: Stream, log: Arc<dyn GuestLog>) -> Self {
-            Self(Arc::new(Mutex::new(Lines { entry, stream, log, partial: Vec::new() })))
+        pub(crate) fn new(entry: Arc<EntryId>, call: CallId, stream: Stream, log: Arc<dyn GuestLog>) -> Self {
+            Self(Arc::new(Mutex::new(Lines { entry, call, stream, log, partial: Vec::new() })))
         }
 
         fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -187,7 +195,7 @@ mod stream {
 
         fn emit(&mut self) {
             let line = String::from_utf8_lossy(&self.partial);
-            self.log.line(&self.entry, self.stream, line.trim_end_matches('\r'));
+            self.log.call_line(&self.entry, self.call, self.stream, line.trim_end_matches('\r'));
             self.partial.clear();
         }
     }
@@ -274,7 +282,8 @@ mod stream {
         fn lines_are_split_and_the_rest_is_flushed() {
             let kept = Arc::new(Kept::default());
             let log: Arc<dyn GuestLog> = Arc::<Kept>::clone(&kept);
-            let stream = LogStream::new(Arc::new("a:b".parse().unwrap()), Stream::Stdout, log);
+            let stream =
+                LogStream::new(Arc::new("a:b".parse().unwrap()), CallId::next(), Stream::Stdout, log);
             stream.lines().write(b"one\r\ntw");
             stream.lines().write(b"o\n\nrest");
             assert_eq!(*kept.0.lock().unwrap(), ["a:b Stdout one", "a:b Stdout two", "a:b Stdout "]);
@@ -286,7 +295,8 @@ mod stream {
         fn a_line_without_end_is_bounded() {
             let kept = Arc::new(Kept::default());
             let log: Arc<dyn GuestLog> = Arc::<Kept>::clone(&kept);
-            let stream = LogStream::new(Arc::new("a:b".parse().unwrap()), Stream::Stderr, log);
+            let stream =
+                LogStream::new(Arc::new("a:b".parse().unwrap()), CallId::next(), Stream::Stderr, log);
             stream.lines().write(&vec![b'x'; LOG_LINE_BYTES_MAX * 2 + 1]);
             assert_eq!(kept.0.lock().unwrap().len(), 2);
         }

@@ -3,6 +3,7 @@
 use registry_schema::EntryId;
 use std::sync::Arc;
 
+use crate::call_id::CallId;
 use crate::context::Context;
 use crate::limits::Limiter;
 #[cfg(feature = "lua")]
@@ -13,6 +14,7 @@ pub struct HostState {
     #[cfg(feature = "lua")]
     pub(crate) inner: Arc<Inner>,
     pub(crate) entry: Arc<EntryId>,
+    pub(crate) call: CallId,
     pub(crate) limiter: Limiter,
     /// When the entry's own limit ends the call.
     pub(crate) own_deadline: Option<tokio::time::Instant>,
@@ -25,6 +27,11 @@ impl HostState {
     /// The entry that is called.
     pub fn entry(&self) -> &EntryId {
         &self.entry
+    }
+
+    /// The number of the call.
+    pub fn call(&self) -> CallId {
+        self.call
     }
 
     /// What the call carries: actor, scope, request context, deadline.

@@ -31,6 +31,7 @@
 mod bulk;
 mod bundle;
 mod call;
+mod call_id;
 #[cfg(feature = "lua")]
 mod calls;
 pub mod config;
@@ -42,6 +43,8 @@ mod engines;
 mod environment;
 mod error;
 mod failure;
+#[cfg(any(feature = "lua", feature = "wasi"))]
+mod filesystem;
 mod function;
 mod guest_log;
 mod header;
@@ -68,12 +71,16 @@ mod verify;
 mod support;
 
 pub use bundle::Bundle;
+pub use call_id::CallId;
 pub use config::Options;
 pub use context::Context;
 pub use data::{Data, Table};
 pub use error::{Difference, Error, ErrorKind, Frame, OpenError, Stack};
 pub use guest_log::{GuestLog, Level, Record, StderrLog, Stream};
 pub use host_state::HostState;
+pub use hosts::Stdio;
+#[cfg(feature = "wasi")]
+pub use hosts::Streams;
 pub use loader::{EntryInfo, Function, Loader, LoaderBuilder, WeakLoader};
 pub use machine::PassedOver;
 pub use mapping::{ArtifactError, Sealing};
@@ -81,3 +88,6 @@ pub use registry_schema;
 pub use verify::{Fault, Verified};
 /// A value of a WIT type, and the types themselves, as wasmtime has them.
 pub use wasmtime::component::{LinkerInstance, Type, Val};
+/// What standard streams of guests are made of.
+#[cfg(feature = "wasi")]
+pub use wasmtime_wasi;

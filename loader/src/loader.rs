@@ -23,7 +23,7 @@ use crate::error::{Error, OpenError};
 use crate::function::WasmFunction;
 use crate::guest_log::{GuestLog, StderrLog};
 use crate::host_state::HostState;
-use crate::hosts::{EmbedderInterface, Hosts};
+use crate::hosts::{EmbedderInterface, Hosts, Stdio};
 use crate::mapping::{self, Expected, Loaded};
 #[cfg(feature = "lua")]
 use crate::security::Security;
@@ -196,7 +196,6 @@ impl Loader {
     }
 
     /// What its clones share.
-    #[cfg(feature = "lua")]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -209,7 +208,7 @@ impl Loader {
         let entries = self.inner.bundle.manifest().entries().map(|entry| {
             let entry = entry?;
             Ok(EntryInfo {
-                unavailable: self.inner.unavailable(&entry),
+                unavailable: self.inner.unavailable(&entry).or_else(|| self.inner.unmounted(&entry)),
                 id: entry.id,
                 kind: entry.kind,
                 signature: entry.wasm.and_then(|wasm| wasm.signature),
@@ -243,6 +242,22 @@ impl Loader {
     pub async fn call(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
         let function = self.inner.wasm_function(id)?;
         self.inner.call_typed(function, args).await
+    }
+
+    /// Like [`Loader::call`], with the standard streams and the context that the guest gets.
+    ///
+    /// # Errors
+    /// Those of [`Loader::call`].
+    #[cfg(feature = "wasi")]
+    pub async fn call_with_streams(
+        &self,
+        id: &str,
+        args: &[Val],
+        context: Context,
+        stdio: impl Into<Stdio>,
+    ) -> Result<Option<Val>, Error> {
+        let function = self.inner.wasm_function(id)?;
+        self.inner.call_with_streams(function, args, context, stdio.into()).await
     }
 
     /// Calls the function `id`, WebAssembly or Lua, with untyped values: what Lua's `funcs.call` does.
@@ -350,11 +365,24 @@ impl Inner {
         if !engines::offers(wasm.profile) {
             return Some("needs a loader built with the feature `p3`".to_owned());
         }
-        #[cfg(feature = "wasi")]
-        if let Some(reason) = crate::hosts::wasi::missing(wasm.wasi.as_ref()) {
-            return Some(reason.to_owned());
-        }
         self.hosts.missing(&wasm.grants)
+    }
+
+    /// Why a folder that `entry` mounts can't be used now, if so. Other faults of its settings are seen when
+    /// it is called.
+    pub(crate) fn unmounted(&self, entry: &Entry) -> Option<String> {
+        #[cfg(feature = "wasi")]
+        {
+            let wasi = entry.wasm.as_ref()?.wasi.as_ref().filter(|wasi| !wasi.mounts.is_empty())?;
+            let id = Arc::new(entry.id.clone());
+            let given = crate::hosts::wasi::Given::new(self, &id, Some(wasi)).ok()?;
+            given.missing()
+        }
+        #[cfg(not(feature = "wasi"))]
+        {
+            let _ = entry;
+            None
+        }
     }
 
     /// The environment registry of the bundle.
@@ -427,6 +455,21 @@ impl Inner {
         Ok(result.map(Val::from))
     }
 
+    /// Calls `function` as a task of its own, with standard streams of its caller's.
+    #[cfg(feature = "wasi")]
+    async fn call_with_streams(
+        self: &Arc<Self>,
+        function: Arc<WasmFunction>,
+        args: &[Val],
+        context: Context,
+        stdio: Stdio,
+    ) -> Result<Option<Val>, Error> {
+        let args = args.iter().cloned().map(Value::Val).collect();
+        let id = Arc::clone(&function.id);
+        let call = crate::call::call(Arc::clone(self), function, context, args, stdio);
+        Ok(task::run(&id, call).await?.map(Val::from))
+    }
+
     /// Calls `function` as a task of its own.
     pub(crate) async fn call_wasm(
         self: &Arc<Self>,
@@ -435,7 +478,7 @@ impl Inner {
         args: Vec<Value>,
     ) -> Result<Option<Value>, Error> {
         let id = Arc::clone(&function.id);
-        task::run(&id, crate::call::call(Arc::clone(self), function, context, args)).await
+        task::run(&id, crate::call::call(Arc::clone(self), function, context, args, Stdio::Log)).await
     }
 
     /// The component of `wasm`, loaded when it is first asked for and shared by all its entries.

@@ -55,7 +55,8 @@ impl Loader {
             ..Verified::default()
         };
         let mut previous: Option<EntryId> = None;
-        for entry in self.entries()? {
+        for entry in manifest.entries() {
+            let entry = entry?;
             // Entries are found by binary search: one that is out of order would not be.
             if previous.as_ref().is_some_and(|previous| *previous >= entry.id) {
                 let problem = format!("`{}` stands twice in the manifest or out of order", entry.id);
@@ -63,12 +64,16 @@ impl Loader {
                 verified.faults.push(Fault::Entry { id: entry.id.clone(), kind, problem });
             }
             previous = Some(entry.id.clone());
-            if let Some(reason) = entry.unavailable {
+            if let Some(reason) = self.inner().unavailable(&entry) {
                 verified.unavailable.push((entry.id, reason));
                 continue;
             }
-            let loaded = if entry.signature.is_some() {
-                self.function(&entry.id.to_string()).map(|_| ())
+            let has_signature = entry.wasm.as_ref().is_some_and(|wasm| wasm.signature.is_some());
+            let loaded = if has_signature {
+                self.function(&entry.id.to_string()).and_then(|_| match self.inner().unmounted(&entry) {
+                    None => Ok(()),
+                    Some(reason) => Err(Error::new(ErrorKind::Unavailable, reason)),
+                })
             } else if matches!(entry.kind.as_str(), "function.lua" | "library.lua") {
                 self.check_lua(&entry.id)
             } else {

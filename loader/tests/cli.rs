@@ -122,12 +122,7 @@ fn mixed() -> Built {
         .guest("fail", ECHO, "fail", "")
         .guest("nothing", ECHO, "nothing", "")
         .guest("print", WASI_IMPORTS, "print", "imports: [\"wasi:cli\"]")
-        .guest(
-            "mounted",
-            WASI_IMPORTS,
-            "dirs",
-            "imports: [\"wasi:filesystem\"]\nwasi: {mounts: [{fs: files, guest: /data}]}",
-        )
+        .guest("sockets", WASI_IMPORTS, "dirs", "imports: [socket]")
         .wat(
             "trap",
             "(module (func $inner unreachable) (func $run (export \"run\") (call $inner)))",
@@ -142,9 +137,9 @@ fn list_shows_signatures_and_what_is_not_offered() {
     let expected = "\
 app:echo     func(v: outer) -> outer
 app:fail     func(v: inner) -> result<u32, inner>
-app:mounted  unavailable: needs file-system mounts (`wasi.mounts`)
 app:nothing  func()
 app:print    func(line: string)
+app:sockets  unavailable: needs the `socket` host
 app:sub      func(a: s32, b: s32) -> s32
 app:trap     func()
 ";
@@ -192,10 +187,7 @@ fn calls_that_fail() {
         (&["app:gone"], "NOT_FOUND: no entry `app:gone` in this bundle"),
         (&["gone"], "INVALID: invalid function target: `gone` is no valid id: expected `namespace:name`"),
         (&["app:data"], "UNAVAILABLE: `app:data` is a `registry.entry`, which can't be called"),
-        (
-            &["app:mounted"],
-            "UNAVAILABLE: `app:mounted` is not available: needs file-system mounts (`wasi.mounts`)",
-        ),
+        (&["app:sockets"], "UNAVAILABLE: `app:sockets` is not available: needs the `socket` host"),
         (&["app:sub", "1"], "INVALID: `app:sub` takes 2 arguments: a, b; 1 were given"),
         (&["app:nothing", "1"], "INVALID: `app:nothing` takes 0 arguments; 1 were given"),
         (&["app:sub", "1", "2147483648"], "INVALID: b: `2147483648` is out of range of s32"),
@@ -271,7 +263,7 @@ fn verify_says_what_was_checked_and_what_is_wrong() {
     let built = mixed();
     let body = built.body();
     let files = body.artifacts.len() + body.head.files.len();
-    let note = "note: `app:mounted` is not offered here: needs file-system mounts (`wasi.mounts`)\n";
+    let note = "note: `app:sockets` is not offered here: needs the `socket` host\n";
     let target = body.head.targets[0];
     let good = format!("{files} files and 6 entries are good ({target})\n");
     assert_eq!(on(&built, &["verify"]), (Some(0), good, note.to_owned()));

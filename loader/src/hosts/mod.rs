@@ -6,6 +6,9 @@
 
 #[cfg(feature = "lua")]
 mod funcs;
+#[cfg(feature = "wasi")]
+mod mounts;
+mod stdio;
 mod stub;
 #[cfg(feature = "wasi")]
 pub(crate) mod wasi;
@@ -22,6 +25,9 @@ use wasmtime::component::{Component, InstancePre, Linker, LinkerInstance};
 
 use crate::host_state::HostState;
 
+pub use stdio::Stdio;
+#[cfg(feature = "wasi")]
+pub use stdio::Streams;
 pub(crate) use stub::Denied;
 
 /// Adds the functions of one interface of the embedding program.

@@ -1,7 +1,7 @@
 //! WASI hosts, linked group by group, and what each call gives its guest.
 //!
-//! The host functions are `wasmtime-wasi`'s. A function's stdout and stderr go to the log line by line,
-//! its stdin is empty; arguments and working directory come from the entry.
+//! The host functions are `wasmtime-wasi`'s. Arguments, environment, mounts and working directory come from
+//! the entry; standard streams from the caller (`stdio.rs`).
 
 use std::sync::Arc;
 
@@ -17,15 +17,23 @@ use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::mounts::Mount;
+use super::stdio::Stdio;
+use crate::call_id::CallId;
+use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::guest_log::{GuestLog, LogStream, Stream};
 use crate::host_state::HostState;
+use crate::loader::Inner;
 
-/// WASI state of one call, made when the guest first asks for it.
+/// WASI state of one call.
 pub(crate) struct WasiState {
     given: Given,
     variables: Vec<(String, String)>,
+    call: CallId,
+    stdio: Stdio,
+    /// Made when the guest first asks for it, unless it has mounts.
     ctx: Option<WasiCtx>,
     table: ResourceTable,
 }
@@ -38,6 +46,7 @@ pub(crate) struct Given {
     cwd: Option<Arc<str>>,
     /// Read anew for each call.
     variables: Arc<[Variable]>,
+    mounts: Arc<[Mount]>,
     log: Arc<dyn GuestLog>,
 }
 
@@ -49,14 +58,10 @@ struct Variable {
 }
 
 impl Given {
-    /// What `wasi`, the entry's block, gives; placeholders are resolved here.
-    pub(crate) fn new(
-        entry: &Arc<EntryId>,
-        wasi: Option<&Wasi>,
-        environment: &Environment<'_>,
-        log: Arc<dyn GuestLog>,
-    ) -> Result<Self, Error> {
+    /// What `wasi`, the entry's block, gives; placeholders are resolved here, and nothing is opened.
+    pub(crate) fn new(inner: &Inner, entry: &Arc<EntryId>, wasi: Option<&Wasi>) -> Result<Self, Error> {
         let own = entry.namespace();
+        let environment = inner.environment();
         let none = Wasi::default();
         let wasi = wasi.unwrap_or(&none);
         let args: Result<_, _> =
@@ -70,12 +75,15 @@ impl Given {
             Ok(Variable { id: mapping.id.resolve(own), name: mapping.name.clone(), required })
         };
         let variables: Result<_, Error> = wasi.env.iter().map(variable).collect();
+        let mounts: Result<_, Error> =
+            wasi.mounts.iter().map(|mount| Mount::read(inner, own, mount)).collect();
         Ok(Self {
             entry: Arc::clone(entry),
             args: args?,
             cwd: cwd.map(Into::into),
             variables: variables?,
-            log,
+            mounts: mounts?,
+            log: Arc::clone(&inner.log),
         })
     }
 
@@ -83,7 +91,7 @@ impl Given {
     ///
     /// # Errors
     /// `NOT_FOUND` for a required variable that is not set.
-    pub(crate) fn environment(&self, environment: &Environment<'_>) -> Result<Vec<(String, String)>, Error> {
+    fn environment(&self, environment: &Environment<'_>) -> Result<Vec<(String, String)>, Error> {
         let mut pairs = Vec::with_capacity(self.variables.len());
         for variable in self.variables.iter() {
             match environment.variable(&variable.id)? {
@@ -98,34 +106,86 @@ impl Given {
         Ok(pairs)
     }
 
-    fn build(&self, variables: &[(String, String)]) -> WasiCtx {
-        let mut builder = WasiCtxBuilder::new();
-        let log = |stream| LogStream::new(Arc::clone(&self.entry), stream, Arc::clone(&self.log));
-        builder.args(&self.args).envs(variables).stdout(log(Stream::Stdout)).stderr(log(Stream::Stderr));
-        if let Some(cwd) = &self.cwd {
-            builder.initial_cwd(cwd);
-        }
-        builder.build()
+    /// Why a mounted folder can't be used now, if so.
+    pub(crate) fn missing(&self) -> Option<String> {
+        self.mounts.iter().find_map(Mount::missing)
     }
 }
 
-/// Why a guest can't be given what its entry asks for, if so: what restricts and is not understood
-/// makes the entry unavailable.
-pub(crate) fn missing(wasi: Option<&Wasi>) -> Option<&'static str> {
-    let wasi = wasi?;
-    (!wasi.mounts.is_empty()).then_some("needs file-system mounts (`wasi.mounts`)")
+/// What `given` gives to a call with `context`.
+///
+/// # Errors
+/// `NOT_FOUND` for a required variable that is not set, `PERMISSION_DENIED` for a mount that the scope does not
+/// allow, `UNAVAILABLE` for one whose folder is not there.
+pub(crate) async fn prepare(
+    inner: &Arc<Inner>,
+    given: &Given,
+    context: &Context,
+    call: CallId,
+    stdio: Stdio,
+) -> Result<WasiState, Error> {
+    let variables = given.environment(&inner.environment())?;
+    let given = given.clone();
+    let mut state = WasiState { given, variables, call, stdio, ctx: None, table: ResourceTable::new() };
+    if state.given.mounts.is_empty() {
+        return Ok(state);
+    }
+    #[cfg(feature = "lua")]
+    for mount in state.given.mounts.iter() {
+        inner.allowed(context, "fs.get", &mount.fs.to_string())?;
+    }
+    #[cfg(not(feature = "lua"))]
+    let _ = context;
+    if !state.given.mounts.iter().any(Mount::is_slow) {
+        state.mount(inner)?;
+        return Ok(state);
+    }
+    let inner = Arc::clone(inner);
+    let mounted = tokio::task::spawn_blocking(move || state.mount(&inner).map(|()| state));
+    mounted.await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, format!("the folders could not be mounted: {error}")))
+    })
 }
 
 impl WasiState {
-    pub(crate) fn new(given: Given, variables: Vec<(String, String)>) -> Self {
-        Self { given, variables, ctx: None, table: ResourceTable::new() }
+    /// Gives the mounted folders to the guest.
+    fn mount(&mut self, inner: &Inner) -> Result<(), Error> {
+        let mut builder = self.builder();
+        for mount in self.given.mounts.iter() {
+            mount.give(inner, &mut builder).map_err(|error| {
+                let message = format!("`{}` is not available: {}", self.given.entry, error.message());
+                Error::new(error.kind(), message)
+            })?;
+        }
+        self.ctx = Some(builder.build());
+        Ok(())
+    }
+
+    fn builder(&self) -> WasiCtxBuilder {
+        let Given { entry, args, cwd, log, .. } = &self.given;
+        let mut builder = WasiCtxBuilder::new();
+        builder.args(args).envs(&self.variables);
+        match &self.stdio {
+            Stdio::Streams(streams) => streams.give(&mut builder),
+            Stdio::Log => {
+                let log = |stream| LogStream::new(Arc::clone(entry), self.call, stream, Arc::clone(log));
+                builder.stdout(log(Stream::Stdout)).stderr(log(Stream::Stderr));
+            }
+        }
+        if let Some(cwd) = cwd {
+            builder.initial_cwd(cwd);
+        }
+        builder
     }
 }
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let WasiState { given, variables, ctx, table } = &mut self.wasi;
-        WasiCtxView { ctx: ctx.get_or_insert_with(|| given.build(variables)), table }
+        if self.wasi.ctx.is_none() {
+            self.wasi.ctx = Some(self.wasi.builder().build());
+        }
+        let WasiState { ctx, table, .. } = &mut self.wasi;
+        WasiCtxView { ctx: ctx.as_mut().expect("it was made above"), table }
     }
 }
 

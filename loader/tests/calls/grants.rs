@@ -219,17 +219,6 @@ async fn the_file_system_is_empty_without_mounts() {
     expect_number(&loader, "dirs", 0).await;
 }
 
-/// What is not offered yet is refused, not left out.
-#[tokio::test]
-async fn mounts_make_an_entry_unavailable() {
-    let built =
-        guests(&["dirs"], "imports: [\"wasi:filesystem\"]\nwasi: {mounts: [{fs: files, guest: /data}]}")
-            .build();
-    let loader = Loader::open(&built).unwrap();
-    let message = "`app:dirs` is not available: needs file-system mounts (`wasi.mounts`)";
-    expect_failure(&loader, "dirs", &[], ErrorKind::Unavailable, message).await;
-}
-
 /// Ends itself with the status that it is given, before it could return.
 const EXIT: &str = r#"(component
   (import "wasi:cli/exit@0.2.3" (instance $exit

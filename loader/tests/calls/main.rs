@@ -6,7 +6,9 @@ mod embedder;
 mod failures;
 mod grants;
 mod limits;
+mod mounts;
 mod outcomes;
+mod stdio;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;

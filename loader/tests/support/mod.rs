@@ -105,6 +105,16 @@ pub(crate) const WASI_IMPORTS: Guest = Guest {
     sha256: "b2df051e164da1dbc3ab19f1672e545abc34ca5fbabe7844765cdccc75bafb62",
 };
 
+/// Tries to reach files, streams, sockets and HTTP servers.
+pub(crate) const REACH: Guest =
+    Guest { file: "reach.wasm", sha256: "069ff91134e283ecf051d582327bb50956e39d8b082d60ba7e189f8ebf8fbdd5" };
+
+/// Uses files as C programs do, through preview 1.
+pub(crate) const PREVIEW1_FILES: Guest = Guest {
+    file: "preview1-files.wasm",
+    sha256: "1c0454706e9c1e2d47ba9685ce9a5d46bf37476cda2e61c794f7007b1fbad011",
+};
+
 /// A registry of one namespace, in a folder of its own.
 pub(crate) struct Registry {
     folder: TempDir,

@@ -283,7 +283,7 @@ async fn wasm(
     args: Vec<bulk::Value>,
 ) -> Result<Option<bulk::Value>, Error> {
     let id = Arc::clone(&function.id);
-    let call = AssertUnwindSafe(crate::call::call(inner, function, context, args));
+    let call = AssertUnwindSafe(crate::call::call(inner, function, context, args, crate::Stdio::Log));
     match call.catch_unwind().await {
         Ok(result) => result,
         Err(panic) => Err(task::panicked(&id, panic)),

@@ -4,14 +4,15 @@
 use std::fs::File;
 use std::io::Seek;
 
-use registry_schema::manifest::{EMBEDDED_DIR, FileRecord};
-use registry_schema::{Digest, EntryId, ErrorKind};
+use registry_schema::manifest::FileRecord;
+use registry_schema::{Digest, ErrorKind};
 use rustix::io::Errno;
 
 use super::path::VolumePath;
 use super::volume::{Item, Stat, failure, io_failure};
 use crate::config::FS_LIST_MAX;
 use crate::error::Error;
+use crate::filesystem;
 use crate::loader::Inner;
 
 /// Where the files of one entry are in the bundle.
@@ -21,15 +22,8 @@ pub(super) struct Embedded {
 }
 
 impl Embedded {
-    pub(super) fn new(inner: &Inner, id: &EntryId) -> Self {
-        // Below the entry's folder is one more, named by the digest of all files.
-        let prefix = format!("{EMBEDDED_DIR}/{id}/");
-        let files = &inner.bundle.manifest().head().files;
-        let first = files.range(prefix.clone()..).next().map(|(path, _)| path);
-        let rest = first.and_then(|path| path.strip_prefix(&prefix));
-        let folder =
-            rest.and_then(|rest| rest.split_once('/')).map(|(digest, _)| format!("{prefix}{digest}/"));
-        Self { folder }
+    pub(super) fn new(found: filesystem::Embedded) -> Self {
+        Self { folder: found.folder }
     }
 
     /// The path in the bundle.

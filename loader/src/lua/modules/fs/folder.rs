@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode as Bits, OFlags, ResolveFlags};
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::path::VolumePath;
 use super::volume::{Item, Mode, Stat};
 use crate::config::FS_LIST_MAX;
+use crate::filesystem::{create, searchable};
 
 /// Attempts to resolve a path while folders on its way are renamed.
 const ATTEMPTS: usize = 16;
@@ -40,7 +41,7 @@ impl Folder {
             || rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty());
         let folder = match open() {
             Err(Errno::NOENT) if auto_init => {
-                std::fs::DirBuilder::new().recursive(true).mode(searchable(mode)).create(path)?;
+                create(path, mode)?;
                 open()
             }
             opened => opened,
@@ -186,11 +187,6 @@ fn by_parts(folder: &OwnedFd, path: &Path, flags: OFlags, mode: Bits) -> Result<
         return Ok(opened);
     }
     Err(Errno::INVAL)
-}
-
-/// Permissions with the right to search where there is one to read.
-fn searchable(mode: u32) -> u32 {
-    mode | (mode & 0o444) >> 2
 }
 
 #[cfg(test)]

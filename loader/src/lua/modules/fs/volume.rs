@@ -3,17 +3,15 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use registry_schema::authored::fs::FsDirectory;
-use registry_schema::manifest::Entry;
 use registry_schema::{EntryId, ErrorKind};
 use rustix::io::Errno;
-use serde::Deserialize;
 
 use super::embedded::Embedded;
 use super::folder::Folder;
 use super::path::VolumePath;
 use crate::config::FS_READ_BYTES_MAX;
 use crate::error::Error;
+use crate::filesystem::FileSystem;
 use crate::loader::Inner;
 use crate::lua::modules::arguments::invalid;
 use crate::lua::modules::held::{Held, Share};
@@ -71,41 +69,18 @@ impl Volume {
     /// # Errors
     /// `NOT_FOUND` for what is no volume, `UNAVAILABLE` for one whose folder is not there.
     pub(super) fn open(inner: &Inner, id: &EntryId) -> Result<Self, Error> {
-        let missing = || Error::new(ErrorKind::NotFound, format!("no filesystem `{id}`"));
-        let entry = inner.bundle.manifest().entry(id)?.ok_or_else(missing)?;
-        if !matches!(entry.kind.as_str(), "fs.directory" | "fs.embed") {
-            return Err(missing());
+        match FileSystem::find(inner, id)? {
+            FileSystem::Embedded(embedded) => Ok(Self::Embedded(Embedded::new(embedded))),
+            FileSystem::Directory(directory) => {
+                Folder::open(&directory.path, directory.mode, directory.auto_init)
+                    .map(Self::Directory)
+                    .map_err(|error| {
+                        let path = directory.path.display();
+                        let message = format!("the folder `{path}` of `{id}` can't be opened: {error}");
+                        Error::new(ErrorKind::Unavailable, message)
+                    })
+            }
         }
-        if let Some(reason) = &entry.unavailable {
-            return Err(Error::new(ErrorKind::Unavailable, format!("`{id}` is not available: {reason}")));
-        }
-        match entry.kind.as_str() {
-            "fs.embed" => Ok(Self::Embedded(Embedded::new(inner, id))),
-            _ => Self::open_directory(inner, &entry).map(Self::Directory),
-        }
-    }
-
-    fn open_directory(inner: &Inner, entry: &Entry) -> Result<Folder, Error> {
-        let id = &entry.id;
-        let own = id.namespace();
-        let fields = FsDirectory::deserialize(&entry.data)
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("`{id}` can't be read: {error}")))?;
-        let environment = inner.environment();
-        // A bundle knows no folders of modules: `base` makes no difference here, as in the build.
-        let directory = environment.resolve(own, "directory", &fields.directory)?;
-        let auto_init = match &fields.auto_init {
-            Some(auto_init) => environment.resolve(own, "auto_init", auto_init)?,
-            None => false,
-        };
-        let mode = match &fields.mode {
-            Some(mode) => environment.resolve(own, "mode", mode)?.bits(),
-            None => 0o755,
-        };
-        let path = inner.root().join(directory);
-        Folder::open(&path, mode, auto_init).map_err(|error| {
-            let message = format!("the folder `{}` of `{id}` can't be opened: {error}", path.display());
-            Error::new(ErrorKind::Unavailable, message)
-        })
     }
 
     /// Opens a regular file.

@@ -1,0 +1,105 @@
+use std::net::IpAddr;
+
+use crate::wasi::sockets::instance_network::instance_network;
+use crate::wasi::sockets::ip_name_lookup::resolve_addresses;
+use crate::wasi::sockets::network::{
+    ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress,
+};
+use crate::wasi::sockets::tcp_create_socket::create_tcp_socket;
+use crate::wasi::sockets::udp::OutgoingDatagram;
+use crate::wasi::sockets::udp_create_socket::create_udp_socket;
+
+fn name(code: ErrorCode) -> String {
+    code.name().to_owned()
+}
+
+pub fn address(text: &str, port: u16) -> Result<IpSocketAddress, String> {
+    Ok(match text.parse::<IpAddr>().map_err(|error| error.to_string())? {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address: (a, b, c, d) })
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, e, f, g, h] = ip.segments();
+            let address = (a, b, c, d, e, f, g, h);
+            IpSocketAddress::Ipv6(Ipv6SocketAddress { port, flow_info: 0, address, scope_id: 0 })
+        }
+    })
+}
+
+fn family(address: &IpSocketAddress) -> IpAddressFamily {
+    match address {
+        IpSocketAddress::Ipv4(_) => IpAddressFamily::Ipv4,
+        IpSocketAddress::Ipv6(_) => IpAddressFamily::Ipv6,
+    }
+}
+
+pub fn connect(address: IpSocketAddress) -> Result<String, String> {
+    let socket = create_tcp_socket(family(&address)).map_err(name)?;
+    let ready = socket.subscribe();
+    socket.start_connect(&instance_network(), address).map_err(name)?;
+    let (input, output) = loop {
+        match socket.finish_connect() {
+            Err(ErrorCode::WouldBlock) => ready.block(),
+            done => break done.map_err(name)?,
+        }
+    };
+    output.blocking_write_and_flush(b"ping").map_err(|_| "write".to_owned())?;
+    let bytes = input.blocking_read(64).map_err(|_| "read".to_owned())?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+pub fn send(address: IpSocketAddress) -> Result<(), String> {
+    let socket = create_udp_socket(family(&address)).map_err(name)?;
+    let any = match address {
+        IpSocketAddress::Ipv4(_) => "0.0.0.0",
+        IpSocketAddress::Ipv6(_) => "::",
+    };
+    socket.start_bind(&instance_network(), self::address(any, 0)?).map_err(name)?;
+    socket.finish_bind().map_err(name)?;
+    let (_, outgoing) = socket.stream(None).map_err(name)?;
+    outgoing.check_send().map_err(name)?;
+    let datagram = OutgoingDatagram { data: b"ping".to_vec(), remote_address: Some(address) };
+    outgoing.send(&[datagram]).map_err(name)?;
+    Ok(())
+}
+
+pub fn listen(address: IpSocketAddress) -> Result<u16, String> {
+    let socket = create_tcp_socket(family(&address)).map_err(name)?;
+    socket.start_bind(&instance_network(), address).map_err(name)?;
+    socket.finish_bind().map_err(name)?;
+    socket.start_listen().map_err(name)?;
+    socket.finish_listen().map_err(name)?;
+    Ok(match socket.local_address().map_err(name)? {
+        IpSocketAddress::Ipv4(address) => address.port,
+        IpSocketAddress::Ipv6(address) => address.port,
+    })
+}
+
+pub fn resolve(host: &str) -> Result<Vec<String>, String> {
+    let stream = resolve_addresses(&instance_network(), host).map_err(name)?;
+    let ready = stream.subscribe();
+    let mut found = Vec::new();
+    loop {
+        match stream.resolve_next_address() {
+            Err(ErrorCode::WouldBlock) => ready.block(),
+            Ok(None) => return Ok(found),
+            Ok(Some(IpAddress::Ipv4((a, b, c, d)))) => found.push(format!("{a}.{b}.{c}.{d}")),
+            Ok(Some(IpAddress::Ipv6((a, b, c, d, e, f, g, h)))) => {
+                found.push(std::net::Ipv6Addr::new(a, b, c, d, e, f, g, h).to_string());
+            }
+            Err(code) => return Err(name(code)),
+        }
+    }
+}
+
+pub fn make(count: u32) -> u32 {
+    let mut sockets = Vec::new();
+    while sockets.len() < count as usize {
+        match create_tcp_socket(IpAddressFamily::Ipv4) {
+            Ok(socket) => sockets.push(socket),
+            Err(_) => break,
+        }
+    }
+    sockets.len() as u32
+}
