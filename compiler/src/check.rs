@@ -202,6 +202,7 @@ mod tests {
             size: 0,
             sources: vec![],
             adapters: vec![],
+            producers: vec![],
             profile: Profile::Sync,
             imports: imports.map(|name| ImportRecord { name: (*name).into(), functions: vec![] }).collect(),
             exports: vec![],

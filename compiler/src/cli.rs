@@ -98,6 +98,12 @@ pub(crate) struct InspectArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print a bill of materials: CycloneDX 1.6, in JSON.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) sbom: bool,
+    /// Print what two bundles differ in; exits with 1 when they do.
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["sbom", "bundle"])]
+    pub(crate) diff: Option<Vec<PathBuf>>,
 }
 
 #[derive(Debug, Args)]

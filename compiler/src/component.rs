@@ -3,12 +3,16 @@
 //! Validation uses the very set of proposals that code generation has, so that nothing passes here
 //! that the engine refuses. Imports and exports are read from the component's own types.
 
+use std::collections::BTreeSet;
+
 use registry_schema::Digest;
 use registry_schema::Profile;
 use registry_schema::engine::wasm_features;
-use registry_schema::manifest::{AdapterRecord, Component, ExportPath, ExportRecord, ImportRecord};
+use registry_schema::manifest::{
+    AdapterRecord, Component, ExportPath, ExportRecord, ImportRecord, ProducerRecord,
+};
 use serde::{Deserialize, Serialize};
-use wasmparser::{Validator, WasmFeatures};
+use wasmparser::{KnownCustom, Parser, Payload, Validator, WasmFeatures};
 use wit_parser::decoding::DecodedWasm;
 use wit_parser::{Resolve, WorldId, WorldItem};
 
@@ -71,6 +75,7 @@ pub(crate) fn inspect(bytes: &[u8], origin: Origin) -> Result<Inspected, Fault> 
         size: bytes.len() as u64,
         sources: origin.source.into_iter().collect(),
         adapters: origin.adapters,
+        producers: producers(bytes),
         profile: if names_preview3 { Profile::Async } else { valid_for },
         imports,
         exports,
@@ -101,6 +106,26 @@ fn validate(bytes: &[u8], field: &str) -> Result<Profile, Fault> {
         ),
         Err(_) => Fault::new(Code::WasmInvalid, field, format!("not valid WebAssembly: {message}")),
     })
+}
+
+/// What the `producers` sections say at any depth. They are not validated, and mean nothing to the engine:
+/// one that can't be read says nothing.
+fn producers(bytes: &[u8]) -> Vec<ProducerRecord> {
+    let mut found = BTreeSet::new();
+    for payload in Parser::new(0).parse_all(bytes).filter_map(Result::ok) {
+        let Payload::CustomSection(section) = payload else { continue };
+        let KnownCustom::Producers(fields) = section.as_known() else { continue };
+        for field in fields.into_iter().filter_map(Result::ok) {
+            for value in field.values.into_iter().filter_map(Result::ok) {
+                found.insert(ProducerRecord {
+                    field: field.name.to_owned(),
+                    name: value.name.to_owned(),
+                    version: value.version.to_owned(),
+                });
+            }
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// Whether an interface belongs to WASI 0.3.
@@ -199,6 +224,20 @@ mod tests {
         let inspected = inspected(lifted).unwrap();
         assert_eq!(inspected.record.profile, Profile::Async);
         assert!(inspected.record.exports[0].signature.as_ref().unwrap().is_async);
+    }
+
+    #[test]
+    fn producers_are_found_at_any_depth() {
+        let inspected = inspected(
+            r#"(component
+                (@producers (language "Rust" "2024"))
+                (core module (@producers (processed-by "rustc" "1.95.0") (sdk "a" "1")))
+                (core module (@producers (processed-by "rustc" "1.95.0"))))"#,
+        );
+        let producers = inspected.unwrap().record.producers;
+        let texts: Vec<String> =
+            producers.iter().map(|p| format!("{} {} {}", p.field, p.name, p.version)).collect();
+        assert_eq!(texts, ["language Rust 2024", "processed-by rustc 1.95.0", "sdk a 1"]);
     }
 
     #[test]

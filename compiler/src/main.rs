@@ -11,7 +11,8 @@ use compiler::build::{BuildOptions, CheckOptions, Written, build, check};
 use compiler::cache::Cache;
 use compiler::codes::Code;
 use compiler::diagnostic::{Diagnostic, Severity, SourceFile, Strictness};
-use compiler::inspect;
+use compiler::inspect::diff::compare;
+use compiler::inspect::{self, Contents, sbom};
 use compiler::progress::{Progress, Show};
 use compiler::report::{self, Format};
 use compiler::sign::{KeyFiles, SignKey};
@@ -21,7 +22,7 @@ use registry_schema::authored::wasm::Results;
 
 mod cli;
 
-use cli::{BuildArgs, CheckArgs, Cli, Command, Common, MessageFormat, ResultsArg, TypesArgs};
+use cli::{BuildArgs, CheckArgs, Cli, Command, Common, InspectArgs, MessageFormat, ResultsArg, TypesArgs};
 
 /// Exit codes of the binary.
 #[repr(u8)]
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         None => run_build(&cli.build),
         Some(Command::Build(args)) => run_build(&args),
         Some(Command::Check(args)) => run_check(&args),
-        Some(Command::Inspect(args)) => run_inspect(&args.bundle, args.json),
+        Some(Command::Inspect(args)) => run_inspect(&args),
         Some(Command::Types(args)) => run_types(&args),
         Some(Command::Keygen { file }) => run_keygen(&file),
         Some(Command::Explain { code }) => explain(&code),
@@ -183,16 +184,43 @@ fn say(diagnostics: &[Diagnostic], common: &Common) -> Exit {
     }
 }
 
-fn run_inspect(bundle: &Path, json: bool) -> Exit {
-    let bundle = match loader::Bundle::read(bundle) {
-        Ok(bundle) => bundle,
-        Err(error) => return surroundings(&error.to_string()),
+fn run_inspect(args: &InspectArgs) -> Exit {
+    if let Some([old, new]) = args.diff.as_deref() {
+        return run_diff(old, new, args.json);
+    }
+    let contents = match contents(&args.bundle) {
+        Ok(contents) => contents,
+        Err(problem) => return surroundings(&problem),
     };
-    let text = if json { inspect::json(&bundle) } else { inspect::table(&bundle) };
+    let text = match (args.json, args.sbom) {
+        (_, true) => sbom::document(&contents),
+        (true, _) => inspect::json(&contents),
+        (false, false) => Ok(inspect::table(&contents)),
+    };
     match text {
         Ok(text) => print(&text),
         Err(error) => surroundings(&format!("the bundle can't be shown: {error}")),
     }
+}
+
+/// As `diff` does: 0 for equal bundles, 1 for others.
+fn run_diff(old: &Path, new: &Path, json: bool) -> Exit {
+    let (old, new) = match (contents(old), contents(new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(problem), _) | (_, Err(problem)) => return surroundings(&problem),
+    };
+    let difference = compare(&old, &new);
+    let text = if json { difference.json() } else { Ok(difference.table()) };
+    match text.map(|text| print(&text)) {
+        Ok(Exit::Done) if !difference.is_empty() => Exit::Failed,
+        Ok(exit) => exit,
+        Err(error) => surroundings(&format!("the difference can't be shown: {error}")),
+    }
+}
+
+fn contents(bundle: &Path) -> Result<Contents, String> {
+    let opened = loader::Bundle::read(bundle).map_err(|error| error.to_string())?;
+    Contents::read(&opened).map_err(|error| format!("`{}` can't be shown: {error}", bundle.display()))
 }
 
 /// Prints annotations to stdout; what is to be said of the registry goes to stderr.

@@ -118,6 +118,8 @@ pub struct Component {
     /// Adapters that were linked in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<AdapterRecord>,
+    /// What made it and what it was made of, as its `producers` sections say, sorted.
+    pub producers: Vec<ProducerRecord>,
     /// The engine that it needs.
     pub profile: Profile,
     /// Interfaces and functions that it imports, sorted.
@@ -138,6 +140,18 @@ pub struct AdapterRecord {
     pub version: String,
     /// Digest of its bytes.
     pub digest: Digest,
+}
+
+/// An entry of a `producers` section, of the component itself or of any module in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProducerRecord {
+    /// `language`, `processed-by` or `sdk`.
+    pub field: String,
+    /// Such as `rustc`.
+    pub name: String,
+    /// Its version; may be empty.
+    pub version: String,
 }
 
 /// An imported interface or function.

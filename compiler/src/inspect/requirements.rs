@@ -1,0 +1,400 @@
+//! What a deployment must provide for a bundle: folders, files, variables, ports and hosts.
+//!
+//! Read from the manifest alone, placeholders unresolved. A folder that only the build reads (one that
+//! neither a mount nor a Lua entry with the module `fs` can reach) is left out. What a program asks for at
+//! run time is not known here: it is said where any host may be asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use registry_schema::grants::Group;
+use registry_schema::manifest::{Body, Entry, WasmEntry};
+use registry_schema::{EntryId, EntryRef};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Deepest nesting of routers that is followed to a storage.
+const DEPTH_MAX: usize = 16;
+
+/// Something that a deployment must provide.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Requirement {
+    /// A folder of the machine.
+    Folder {
+        /// As the entry names it: relative to the project's root, placeholders unresolved.
+        path: String,
+        /// The `fs.directory` entry.
+        entry: String,
+        /// Whether it is only read.
+        read_only: bool,
+        /// Whether the loader creates it.
+        created: bool,
+    },
+    /// A file of variables.
+    File {
+        /// As the entry names it.
+        path: String,
+        /// The `env.storage.file` entry.
+        entry: String,
+    },
+    /// A variable of the process's environment, or of a file of variables.
+    Variable {
+        /// Its name.
+        name: String,
+        /// Whether something fails without it.
+        required: bool,
+    },
+    /// An address that is listened on.
+    Port {
+        /// As the entry or section names it.
+        address: String,
+        /// The entry, or the section of `.wippy.yaml`.
+        entry: String,
+    },
+    /// A host that is connected to.
+    Host {
+        /// `host:port` pattern; `any` where only policies limit it.
+        address: String,
+    },
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder { path, entry, read_only, created } => {
+                let access = if *read_only { "read" } else { "read and write" };
+                let created = if *created { ", created when missing" } else { "" };
+                write!(f, "folder    {path} ({entry}: {access}{created})")
+            }
+            Self::File { path, entry } => write!(f, "file      {path} ({entry})"),
+            Self::Variable { name, required } => {
+                write!(f, "variable  {name}{}", if *required { " (required)" } else { "" })
+            }
+            Self::Port { address, entry } => write!(f, "port      {address} ({entry})"),
+            Self::Host { address } if address == ANY => f.write_str("host      any that policies allow"),
+            Self::Host { address } => write!(f, "host      {address}"),
+        }
+    }
+}
+
+const ANY: &str = "any";
+
+/// Requirements, and the entries (or sections of `.wippy.yaml`) that have each.
+pub type Requirements = BTreeMap<Requirement, BTreeSet<String>>;
+
+/// What a deployment of `body` must provide.
+pub fn requirements(body: &Body) -> Requirements {
+    let entries = body.entries.iter().map(|entry| (&entry.id, entry)).collect();
+    let mut finder = Finder { entries, found: Requirements::new() };
+    finder.folders();
+    for entry in &body.entries {
+        finder.entry(entry);
+    }
+    finder.settings(&body.head.config);
+    finder.found
+}
+
+struct Finder<'a> {
+    entries: BTreeMap<&'a EntryId, &'a Entry>,
+    found: Requirements,
+}
+
+impl Finder<'_> {
+    fn add(&mut self, requirement: Requirement, by: &impl ToString) {
+        self.found.entry(requirement).or_default().insert(by.to_string());
+    }
+
+    /// Folders that are mounted, and all if Lua may open any.
+    fn folders(&mut self) {
+        let mut users: BTreeMap<EntryId, (bool, BTreeSet<String>)> = BTreeMap::new();
+        for entry in self.entries.values() {
+            for mount in entry.wasm.iter().flat_map(|wasm| &wasm.wasi).flat_map(|wasi| &wasi.mounts) {
+                let read_only = mount.read_only.as_ref().and_then(|it| it.value()).is_some_and(|it| *it);
+                let user =
+                    users.entry(mount.fs.resolve(entry.id.namespace())).or_insert((true, BTreeSet::new()));
+                user.0 &= read_only;
+                user.1.insert(entry.id.to_string());
+            }
+        }
+        let by_lua: BTreeSet<String> = self
+            .entries
+            .values()
+            .filter(|entry| entry.lua.as_ref().is_some_and(|lua| lua.modules.iter().any(|name| name == "fs")))
+            .map(|entry| entry.id.to_string())
+            .collect();
+        let folders: Vec<&Entry> =
+            self.entries.values().copied().filter(|entry| entry.kind == "fs.directory").collect();
+        for folder in folders {
+            let (mut read_only, mut used_by) = users.remove(&folder.id).unwrap_or((true, BTreeSet::new()));
+            if !by_lua.is_empty() {
+                read_only = false;
+                used_by.extend(by_lua.iter().cloned());
+            }
+            if used_by.is_empty() {
+                continue;
+            }
+            let requirement = Requirement::Folder {
+                path: text(&folder.data["directory"]),
+                entry: folder.id.to_string(),
+                read_only,
+                created: folder.data["auto_init"] == Value::Bool(true),
+            };
+            self.found.entry(requirement).or_default().extend(used_by);
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        match entry.kind.as_str() {
+            "env.storage.file" => {
+                let (path, id) = (text(&entry.data["file_path"]), entry.id.to_string());
+                self.add(Requirement::File { path, entry: id }, &entry.id);
+            }
+            "env.variable" => self.variable(&entry.id, false, &entry.id),
+            "http.service" => {
+                let (address, id) = (text(&entry.data["addr"]), entry.id.to_string());
+                self.add(Requirement::Port { address, entry: id }, &entry.id);
+            }
+            _ => {}
+        }
+        if let Some(wasm) = &entry.wasm {
+            self.wasm(&entry.id, wasm);
+        }
+        if entry.lua.as_ref().is_some_and(|lua| lua.modules.iter().any(|name| name == "http_client")) {
+            self.add(Requirement::Host { address: ANY.to_owned() }, &entry.id);
+        }
+        self.placeholders(&entry.data, &entry.id, &entry.id);
+    }
+
+    fn wasm(&mut self, id: &EntryId, wasm: &WasmEntry) {
+        for mapping in wasm.wasi.iter().flat_map(|wasi| &wasi.env) {
+            let required = mapping.required.as_ref().and_then(|it| it.value()).is_some_and(|it| *it);
+            self.variable(&mapping.id.resolve(id.namespace()), required, id);
+        }
+        match &wasm.network {
+            Some(network) => {
+                for pattern in &network.allow {
+                    let address = pattern.value().cloned();
+                    let address =
+                        address.or_else(|| pattern.template().map(str::to_owned)).unwrap_or_default();
+                    self.add(Requirement::Host { address }, id);
+                }
+            }
+            None if wasm.grants.iter().any(|group| matches!(group, Group::Http | Group::Sockets)) => {
+                self.add(Requirement::Host { address: ANY.to_owned() }, id);
+            }
+            None => {}
+        }
+        // Whatever else of the entry may hold a placeholder.
+        if let Ok(fields) = serde_json::to_value(wasm) {
+            self.placeholders(&fields, id, id);
+        }
+    }
+
+    /// Adds the variable that `id` stands for, if a deployment can set it.
+    fn variable(&mut self, id: &EntryId, required: bool, by: &impl ToString) {
+        let Some(entry) = self.entries.get(id).filter(|entry| entry.kind == "env.variable").copied() else {
+            return;
+        };
+        if !self.is_external(&entry.data["storage"], id, 0) {
+            return;
+        }
+        let name = match &entry.data["variable"] {
+            Value::String(name) => name.clone(),
+            _ => id.name().to_owned(),
+        };
+        let required = required && entry.data["default"].is_null();
+        // One line for each name: required if anybody requires it.
+        let with = |required| Requirement::Variable { name: name.clone(), required };
+        let mut users = self.found.remove(&with(!required)).unwrap_or_default();
+        let was_required = !required && !users.is_empty();
+        users.insert(by.to_string());
+        self.found.entry(with(required || was_required)).or_default().extend(users);
+    }
+
+    /// Whether the storage that `reference` names holds values from outside of the bundle.
+    fn is_external(&self, reference: &Value, own: &EntryId, depth: usize) -> bool {
+        let Some(id) = resolve(reference, own).filter(|_| depth < DEPTH_MAX) else { return false };
+        let Some(entry) = self.entries.get(&id) else { return false };
+        match entry.kind.as_str() {
+            "env.storage.os" | "env.storage.file" => true,
+            "env.storage.router" => {
+                let storages = entry.data["storages"].as_array().into_iter().flatten();
+                storages.into_iter().any(|storage| self.is_external(storage, &id, depth + 1))
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds the variables that placeholders in `value` name.
+    fn placeholders(&mut self, value: &Value, own: &EntryId, by: &impl ToString) {
+        match value {
+            Value::String(text) => {
+                for (name, required) in placeholders(text) {
+                    if let Some(id) = self.named(&name, own) {
+                        self.variable(&id, required, by);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.placeholders(item, own, by)),
+            Value::Object(fields) => fields.values().for_each(|field| self.placeholders(field, own, by)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// The variable that `name` means to `own`: by public name, by id, or in the own namespace.
+    fn named(&self, name: &str, own: &EntryId) -> Option<EntryId> {
+        let public = |entry: &&&Entry| entry.kind == "env.variable" && entry.data["variable"] == *name;
+        let found = self.entries.values().find(public).map(|entry| entry.id.clone());
+        found.or_else(|| {
+            let id = name.parse::<EntryRef>().ok()?.resolve(own.namespace());
+            self.entries.contains_key(&id).then_some(id)
+        })
+    }
+
+    /// Listeners and hosts of the sections of `.wippy.yaml`.
+    fn settings(&mut self, config: &serde_json::Map<String, Value>) {
+        let section =
+            |name: &str| config.get(name).filter(|section| section["enabled"] != Value::Bool(false));
+        if let Some(Value::String(address)) = section("prometheus").map(|section| &section["address"]) {
+            let requirement = Requirement::Port { address: address.clone(), entry: "prometheus".to_owned() };
+            self.add(requirement, &"prometheus");
+        }
+        if let Some(Value::String(endpoint)) = section("otel").map(|section| &section["endpoint"]) {
+            self.add(Requirement::Host { address: endpoint.clone() }, &"otel");
+        }
+    }
+}
+
+fn resolve(reference: &Value, own: &EntryId) -> Option<EntryId> {
+    let reference: EntryRef = serde_json::from_value(reference.clone()).ok()?;
+    Some(reference.resolve(own.namespace()))
+}
+
+/// A scalar as text.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// Names in `${env:NAME}`, `${env:NAME|default}` and `${NAME|default}`, and whether each has no default.
+fn placeholders(text: &str) -> Vec<(String, bool)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let escaped = rest[..at].ends_with('$');
+        rest = &rest[at + 2..];
+        let Some(end) = rest.find('}').filter(|_| !escaped) else { continue };
+        let (body, default) = match rest[..end].split_once('|') {
+            Some((body, _)) => (body, true),
+            None => (&rest[..end], false),
+        };
+        match (body.strip_prefix("env:"), default) {
+            (Some(name), _) => found.push((name.to_owned(), !default)),
+            (None, true) => found.push((body.to_owned(), false)),
+            (None, false) => {}
+        }
+        rest = &rest[end + 1..];
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(body: Value) -> Vec<String> {
+        let body: Body = serde_json::from_value(body).unwrap();
+        let all = requirements(&body).into_iter();
+        all.map(|(what, by)| format!("{what} <- {}", by.into_iter().collect::<Vec<_>>().join(" "))).collect()
+    }
+
+    fn body(config: &Value, entries: &Value) -> Value {
+        let head = json!({"compiler": "48.0.8", "engines": {}, "targets": [], "config": config});
+        json!({"head": head, "artifacts": [], "entries": entries})
+    }
+
+    fn data(id: &str, kind: &str, data: &Value) -> Value {
+        json!({"id": id, "kind": kind, "data": data})
+    }
+
+    fn wasm(id: &str, mut fields: Value) -> Value {
+        let component = registry_schema::Digest::of(b"c").to_string();
+        fields["component"] = json!(component);
+        fields["profile"] = json!("sync");
+        fields["export"] = json!({"function": "f"});
+        json!({"id": id, "kind": "function.wasm", "wasm": fields})
+    }
+
+    #[test]
+    fn folders_are_those_that_are_reached_at_run_time() {
+        let entries = json!([
+            data("a:data", "fs.directory", &json!({"directory": "./data", "auto_init": true})),
+            data("a:wasm", "fs.directory", &json!({"directory": "./wasm"})),
+            wasm("a:reads", json!({"wasi": {"mounts": [{"fs": "data", "guest": "/d", "read_only": true}]}})),
+            wasm("a:writes", json!({"wasi": {"mounts": [{"fs": "a:data", "guest": "/d"}]}})),
+        ]);
+        assert_eq!(
+            shown(body(&json!({}), &entries)),
+            ["folder    ./data (a:data: read and write, created when missing) <- a:reads a:writes"]
+        );
+    }
+
+    #[test]
+    fn variables_are_those_that_a_deployment_can_set() {
+        let entries = json!([
+            data("a:os", "env.storage.os", &json!({})),
+            data("a:fixed", "env.storage.static", &json!({"values": {"MODE": "x"}})),
+            data("a:both", "env.storage.router", &json!({"storages": ["a:fixed", "os"]})),
+            data("a:circle", "env.storage.router", &json!({"storages": ["circle"]})),
+            data("a:mode", "env.variable", &json!({"variable": "MODE", "storage": "a:fixed"})),
+            data("a:token", "env.variable", &json!({"variable": "TOKEN", "storage": "both"})),
+            data("a:level", "env.variable", &json!({"storage": "os", "default": "info"})),
+            data("a:round", "env.variable", &json!({"storage": "circle"})),
+            data(
+                "a:srv",
+                "http.service",
+                &json!({"addr": ":${env:PORT|8080}", "tls": {"key": "${env:TOKEN}"}})
+            ),
+            data("a:port", "env.variable", &json!({"variable": "PORT", "storage": "os"})),
+            data("a:text", "registry.entry", &json!({"text": "$${env:level} ${level} ${UNKNOWN|x} ${env:"})),
+            wasm("a:f", json!({"wasi": {"env": [{"id": "level", "name": "L", "required": true}]}})),
+        ]);
+        assert_eq!(
+            shown(body(&json!({}), &entries)),
+            [
+                "variable  PORT <- a:port a:srv",
+                "variable  TOKEN (required) <- a:srv a:token",
+                "variable  level <- a:f a:level",
+                "port      :${env:PORT|8080} (a:srv) <- a:srv",
+            ]
+        );
+    }
+
+    #[test]
+    fn hosts_and_ports_come_from_entries_and_settings() {
+        let entries = json!([
+            wasm("a:closed", json!({"grants": ["wasi:http"], "network": {"allow": ["api.example.com:443"]}})),
+            wasm("a:open", json!({"grants": ["wasi:sockets"]})),
+            wasm("a:alone", json!({"grants": ["wasi:cli"]})),
+            json!({"id": "a:lua", "kind": "function.lua",
+                   "lua": {"source": registry_schema::Digest::of(b"").to_string(), "modules": ["http_client"]}}),
+        ]);
+        let config = json!({
+            "prometheus": {"enabled": true, "address": "0.0.0.0:9090"},
+            "otel": {"enabled": false, "endpoint": "http://jaeger:4318"}
+        });
+        assert_eq!(
+            shown(body(&config, &entries)),
+            [
+                "port      0.0.0.0:9090 (prometheus) <- prometheus",
+                "host      any that policies allow <- a:lua a:open",
+                "host      api.example.com:443 <- a:closed",
+            ]
+        );
+    }
+}
