@@ -5,6 +5,7 @@
 mod damage;
 mod fit;
 mod manifest;
+mod regions;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;
