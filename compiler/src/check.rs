@@ -10,6 +10,7 @@ use registry_schema::authored::wasm::{ImportsMissing, Wasm};
 use registry_schema::grants::{Group, RUNTIME_VERSION, Token, release};
 use registry_schema::manifest::{Component, ExportPath, ImportRecord};
 
+use crate::adapters::PREVIEW1;
 use crate::diagnostic::Code;
 use crate::fault::{Fault, listed};
 use crate::method::is_http_handler;
@@ -136,8 +137,10 @@ fn not_granted(denied: &[String], lacking: &BTreeSet<String>, component: &Compon
     let message = format!("imported without a grant: {}", listed(denied));
     let fault = Fault::new(Code::ImportNotGranted, field, message);
     let tokens = listed(lacking);
-    let preview1 =
-        if component.adapters.is_empty() { "" } else { " (`wasi1` stands for all that preview 1 has)" };
+    let preview1 = match component.adapters.iter().any(|adapter| adapter.name == PREVIEW1) {
+        true => " (`wasi1` stands for all that preview 1 has)",
+        false => "",
+    };
     if wasm.imports_missing == ImportsMissing::Error {
         fault.as_error().help(format!("add {tokens} to `imports`{preview1}, or leave `imports_missing` out"))
     } else {

@@ -226,10 +226,14 @@ codes! {
          current toolchain."
     E0412 AdapterFailed Error "an adapter can't be applied"
         "A core module's imports are satisfied by the adapters of its entry, or by the built-in one for \
-         preview 1. The message says which import is left over or does not fit."
+         preview 1. The message says which import is left over or does not fit. An adapter is a core module \
+         that exports functions of numbers; it may use the module's memory (`env.memory`), its exports \
+         (`__main_module__`) and interfaces that `wit` imports."
     E0413 PreinitFailed Error "pre-initialisation failed"
         "`preinit` names an export without parameters and results that is run at build time with nothing \
-         linked. It trapped, called an import, or does not exist."
+         linked, and whose state becomes part of the component. It does not exist, trapped, called an import \
+         or exceeded a bound (4,000,000,000 instructions, 128 MiB of memory), or its state can't be kept: \
+         memories and global numbers are, tables, references and dropped segments are not."
     E0414 FileEscapes Error "a path leads out of its file system"
         "Binaries are read from inside the folder that `fs` names, and embedded folders lie inside the \
          project: neither `..` nor a symbolic link may lead out."

@@ -5,23 +5,25 @@
 //! stand behind, and [`Source::key`] names the result in a cache.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use registry_schema::engine::{COMPILER_VERSION, EngineOptions};
 use registry_schema::{Digest, Profile};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
-use crate::adapters::{PREVIEW1, Preview1};
+use crate::adapters::Adapters;
 use crate::component::Origin;
 use crate::core_module::{CoreModule, rename_exports, suggested_wit};
 use crate::diagnostic::Code;
 use crate::fault::{Fault, listed};
-use crate::fit::{Fit, encoder_fault, fit};
+use crate::fit::{encoder_fault, fit};
+use crate::preinit;
 use crate::wit_source::WitSource;
 
 /// Changes whenever the same source would give another component or another record of it; raised when
 /// this crate changes either.
-const RECIPE: &str = "1 wit-component 0.254.2, adapters";
+const RECIPE: &str = "2 wit-component 0.254.2, adapters";
 
 /// The recipe with what it depends on beside this crate: the adapters' version, and the engine options
 /// that decide what is valid for which profile.
@@ -39,6 +41,19 @@ pub struct Source {
     pub bytes: Arc<Vec<u8>>,
     /// The entry's `wit`.
     pub wit: Option<String>,
+    /// The entry's own adapters.
+    pub adapters: Vec<AdapterSource>,
+    /// The export that is run at build time.
+    pub preinit: Option<String>,
+}
+
+/// An adapter that an entry brings along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterSource {
+    /// The imported module that it satisfies.
+    pub name: String,
+    /// Text or binary, as read.
+    pub bytes: Arc<Vec<u8>>,
 }
 
 /// How a source is written.
@@ -63,9 +78,16 @@ impl Form {
 impl Source {
     /// A digest of everything that the component depends on.
     pub fn key(&self) -> Digest {
-        let wit: &[u8] = self.wit.as_deref().map_or(b"-", str::as_bytes);
-        let mark: &[u8] = if self.wit.is_some() { b"wit" } else { b"" };
-        Digest::of_parts([RECIPE_KEY.as_bytes(), self.form.field().as_bytes(), &self.bytes, mark, wit])
+        let mut parts: Vec<&[u8]> = vec![RECIPE_KEY.as_bytes(), self.form.field().as_bytes(), &self.bytes];
+        for text in [&self.wit, &self.preinit] {
+            // What is left out differs from what is empty.
+            parts.push(if text.is_some() { b"given" } else { b"" });
+            parts.push(text.as_deref().unwrap_or_default().as_bytes());
+        }
+        for adapter in &self.adapters {
+            parts.extend([adapter.name.as_bytes(), adapter.bytes.as_slice()]);
+        }
+        Digest::of_parts(parts)
     }
 }
 
@@ -90,7 +112,11 @@ pub(crate) fn componentize(source: &Source) -> Result<Componentized, Vec<Fault>>
         Form::Binary => Arc::clone(&source.bytes),
     };
     if wasmparser::Parser::is_component(&binary) {
-        return Ok(Componentized { bytes: binary, origin });
+        let bytes = match &source.preinit {
+            Some(name) => Arc::new(preinit::component(&binary, name, field).map_err(|fault| vec![fault])?),
+            None => binary,
+        };
+        return Ok(Componentized { bytes, origin });
     }
     if !wasmparser::Parser::is_core_wasm(&binary) {
         return Err(vec![not_wasm(&binary, field)]);
@@ -99,9 +125,9 @@ pub(crate) fn componentize(source: &Source) -> Result<Componentized, Vec<Fault>>
         let message = format!("not valid WebAssembly: {} (at offset {:#x})", error.message(), error.offset());
         vec![Fault::new(Code::WasmInvalid, field, message)]
     })?;
-    let adapter = Preview1::needed_by(&module);
-    let bytes = Arc::new(encode(source, &binary, &module, adapter)?);
-    let adapters = adapter.map(Preview1::record).into_iter().collect();
+    let adapters = Adapters::read(source, &module)?;
+    let bytes = Arc::new(encode(source, &binary, &module, &adapters)?);
+    let adapters = adapters.records(&module);
     Ok(Componentized { bytes, origin: Origin { adapters, from_core: true, ..origin } })
 }
 
@@ -165,32 +191,37 @@ fn encode(
     source: &Source,
     binary: &[u8],
     module: &CoreModule,
-    adapter: Option<Preview1>,
+    adapters: &Adapters,
 ) -> Result<Vec<u8>, Vec<Fault>> {
     let field = source.form.field();
-    let mut bytes = Cow::Borrowed(binary);
-    match &source.wit {
-        // A module that was built with bindings carries its WIT, imports included.
-        _ if module.has_metadata => {}
-        Some(text) => {
-            let wit = WitSource::parse(text)?;
-            let Fit { renamed } = fit(module, &wit, adapter, field)?;
-            if !renamed.is_empty() {
-                bytes = Cow::Owned(rename_exports(binary, &renamed).map_err(|error| {
-                    vec![Fault::new(Code::WasmInvalid, field, error.message().to_owned())]
-                })?);
+    let invalid = |message: String| vec![Fault::new(Code::WasmInvalid, field, message)];
+    // A module that was built with bindings carries its WIT, imports included.
+    let wit = source.wit.as_deref().filter(|_| !module.has_metadata).map(WitSource::parse).transpose()?;
+    let renamed = match &wit {
+        Some(wit) => fit(module, wit, adapters, field)?.renamed,
+        None if module.has_metadata || adapters.bring_exports() => {
+            let faults = adapters.faults(module, None, field);
+            if !faults.is_empty() {
+                return Err(faults);
             }
-            embed_component_metadata(bytes.to_mut(), &wit.resolve, wit.world, StringEncoding::UTF8)
-                .map_err(|error| vec![Fault::new(Code::WitSyntax, "wit", format!("{error:#}"))])?;
+            BTreeMap::new()
         }
-        None if adapter == Some(Preview1::Command) => {}
         None => return Err(vec![wit_missing(module, field)]),
+    };
+    let mut bytes = Cow::Borrowed(binary);
+    if let Some(name) = &source.preinit {
+        bytes = Cow::Owned(preinit::module(&bytes, module, name, field).map_err(|fault| vec![fault])?);
+    }
+    if !renamed.is_empty() {
+        let with_new_names = rename_exports(&bytes, &renamed);
+        bytes = Cow::Owned(with_new_names.map_err(|error| invalid(error.message().to_owned()))?);
+    }
+    if let Some(wit) = &wit {
+        embed_component_metadata(bytes.to_mut(), &wit.resolve, wit.world, StringEncoding::UTF8)
+            .map_err(|error| vec![Fault::new(Code::WitSyntax, "wit", format!("{error:#}"))])?;
     }
     let encoder = ComponentEncoder::default().validate(true).module(&bytes);
-    let encoder = encoder.and_then(|encoder| match adapter {
-        Some(adapter) => encoder.adapter(PREVIEW1, adapter.bytes()),
-        None => Ok(encoder),
-    });
+    let encoder = encoder.and_then(|encoder| adapters.apply(module, encoder));
     encoder.and_then(|mut encoder| encoder.encode()).map_err(|error| vec![encoder_fault(&error, field)])
 }
 
@@ -214,7 +245,8 @@ mod tests {
     use crate::component::{Inspected, inspect};
 
     fn source(text: &str, wit: Option<&str>) -> Source {
-        Source { form: Form::Text, bytes: Arc::new(text.as_bytes().to_vec()), wit: wit.map(str::to_owned) }
+        let bytes = Arc::new(text.as_bytes().to_vec());
+        Source { form: Form::Text, bytes, wit: wit.map(str::to_owned), adapters: vec![], preinit: None }
     }
 
     fn made(text: &str, wit: &str) -> Inspected {
@@ -285,8 +317,8 @@ mod tests {
     fn component_text_is_taken_as_it_is() {
         let made = componentize(&source("(component)", None)).unwrap();
         assert!(!made.origin.from_core);
-        let binary =
-            Source { form: Form::Binary, bytes: Arc::new(wat::parse_str("(component)").unwrap()), wit: None };
+        let bytes = Arc::new(wat::parse_str("(component)").unwrap());
+        let binary = Source { form: Form::Binary, bytes, ..source("", None) };
         assert_eq!(componentize(&binary).unwrap().bytes, binary.bytes);
     }
 
@@ -335,7 +367,8 @@ mod tests {
         let wit = WitSource::parse("answer: func() -> u32").unwrap();
         embed_component_metadata(&mut bytes, &wit.resolve, wit.world, StringEncoding::UTF8).unwrap();
         for wit in [None, Some("answer: func() -> s32".to_owned())] {
-            let source = Source { form: Form::Binary, bytes: Arc::new(bytes.clone()), wit };
+            let source =
+                Source { form: Form::Binary, bytes: Arc::new(bytes.clone()), wit, ..source("", None) };
             let made = componentize(&source).unwrap();
             let inspected = inspect(&made.bytes, made.origin).unwrap();
             assert_eq!(exports(&inspected), ["answer: func() -> u32"]);
@@ -345,7 +378,8 @@ mod tests {
     #[test]
     fn what_is_no_wasm_is_said() {
         let binary = |bytes: &[u8]| {
-            let source = Source { form: Form::Binary, bytes: Arc::new(bytes.to_vec()), wit: None };
+            let bytes = Arc::new(bytes.to_vec());
+            let source = Source { form: Form::Binary, bytes, ..source("", None) };
             componentize(&source).unwrap_err().remove(0)
         };
         assert!(binary(b"MZ\x90\0").message.ends_with("found `4d 5a 90 00`"));
@@ -356,11 +390,23 @@ mod tests {
 
     #[test]
     fn keys_tell_sources_apart() {
+        let adapter = |name: &str, bytes: &str| AdapterSource {
+            name: name.to_owned(),
+            bytes: Arc::new(bytes.as_bytes().to_vec()),
+        };
+        let base = source("a", None);
         let keys = [
-            source("a", None).key(),
+            base.key(),
             source("a", Some("-")).key(),
+            source("a", Some("")).key(),
             source("b", None).key(),
-            Source { form: Form::Binary, ..source("a", None) }.key(),
+            Source { form: Form::Binary, ..base.clone() }.key(),
+            Source { preinit: Some("init".to_owned()), ..base.clone() }.key(),
+            Source { preinit: Some(String::new()), ..base.clone() }.key(),
+            Source { adapters: vec![adapter("env", "a")], ..base.clone() }.key(),
+            Source { adapters: vec![adapter("env", "b")], ..base.clone() }.key(),
+            Source { adapters: vec![adapter("enva", "")], ..base.clone() }.key(),
+            Source { adapters: vec![adapter("env", "a"), adapter("x", "")], ..base }.key(),
         ];
         assert!((1..keys.len()).all(|index| !keys[..index].contains(&keys[index])));
     }

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use wasm_encoder::{ExportKind, ExportSection, RawSection};
-use wasmparser::{ExternalKind, FuncType, Parser, Payload, TypeRef, ValType, Validator, WasmFeatures};
+use wasmparser::types::Types;
+use wasmparser::{
+    DataKind, DataSectionReader, ExportSectionReader, ExternalKind, FuncType, ImportSectionReader, Parser,
+    Payload, TypeRef, ValType, Validator, WasmFeatures,
+};
 
 /// What a module shows to the outside.
 #[derive(Debug, Default)]
@@ -17,6 +21,19 @@ pub(crate) struct CoreModule {
     pub(crate) imports: BTreeMap<String, BTreeMap<String, CoreImport>>,
     /// Whether it carries its own WIT, as guests built with bindings generators do.
     pub(crate) has_metadata: bool,
+    /// What it holds beside functions and numbers.
+    pub(crate) parts: Parts,
+}
+
+/// Parts of a module that decide how it can be linked as an adapter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// It has a memory of its own.
+    pub(crate) own_memory: bool,
+    /// A data segment is written into a memory that is imported.
+    pub(crate) data_in_foreign_memory: bool,
+    /// It has a table, an element or data segment, or a start function.
+    pub(crate) others: bool,
 }
 
 /// An export of a module.
@@ -31,10 +48,10 @@ pub(crate) enum CoreExport {
 }
 
 /// What is imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CoreImport {
-    /// A function.
-    Function,
+    /// A function of this type.
+    Function(FuncType),
     /// A memory, table, global or tag, by that word.
     Other(&'static str),
 }
@@ -47,36 +64,16 @@ impl CoreModule {
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, wasmparser::BinaryReaderError> {
         let types = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes)?;
         let mut module = Self::default();
+        let mut counts = Counts::default();
         for payload in Parser::new(0).parse_all(bytes) {
             match payload? {
-                Payload::ImportSection(section) => {
-                    for import in section.into_imports() {
-                        let import = import?;
-                        let kind = match import.ty {
-                            TypeRef::Func(_) | TypeRef::FuncExact(_) => CoreImport::Function,
-                            TypeRef::Table(_) => CoreImport::Other("table"),
-                            TypeRef::Memory(_) => CoreImport::Other("memory"),
-                            TypeRef::Global(_) => CoreImport::Other("global"),
-                            TypeRef::Tag(_) => CoreImport::Other("tag"),
-                        };
-                        let names = module.imports.entry(import.module.to_owned()).or_default();
-                        names.insert(import.name.to_owned(), kind);
-                    }
+                Payload::ImportSection(section) => module.read_imports(section, &types, &mut counts)?,
+                Payload::ExportSection(section) => module.read_exports(section, &types)?,
+                Payload::MemorySection(section) => module.parts.own_memory |= section.count() > 0,
+                Payload::TableSection(_) | Payload::ElementSection(_) | Payload::StartSection { .. } => {
+                    module.parts.others = true;
                 }
-                Payload::ExportSection(section) => {
-                    for export in section {
-                        let export = export?;
-                        let kind = match export.kind {
-                            ExternalKind::Func | ExternalKind::FuncExact => {
-                                let ty = types.as_ref().core_function_at(export.index);
-                                CoreExport::Function(types[ty].unwrap_func().clone())
-                            }
-                            ExternalKind::Memory => CoreExport::Memory,
-                            _ => CoreExport::Other,
-                        };
-                        module.exports.insert(export.name.to_owned(), kind);
-                    }
-                }
+                Payload::DataSection(section) => module.read_data(section, &counts)?,
                 Payload::CustomSection(section) if section.name().starts_with("component-type") => {
                     module.has_metadata = true;
                 }
@@ -86,6 +83,68 @@ impl CoreModule {
         Ok(module)
     }
 
+    fn read_imports(
+        &mut self,
+        section: ImportSectionReader<'_>,
+        types: &Types,
+        counts: &mut Counts,
+    ) -> Result<(), wasmparser::BinaryReaderError> {
+        for import in section.into_imports() {
+            let import = import?;
+            let kind = match import.ty {
+                TypeRef::Func(_) | TypeRef::FuncExact(_) => {
+                    let ty = types.as_ref().core_function_at(counts.functions);
+                    counts.functions += 1;
+                    CoreImport::Function(types[ty].unwrap_func().clone())
+                }
+                TypeRef::Table(_) => CoreImport::Other("table"),
+                TypeRef::Memory(_) => {
+                    counts.memories += 1;
+                    CoreImport::Other("memory")
+                }
+                TypeRef::Global(_) => CoreImport::Other("global"),
+                TypeRef::Tag(_) => CoreImport::Other("tag"),
+            };
+            let names = self.imports.entry(import.module.to_owned()).or_default();
+            names.insert(import.name.to_owned(), kind);
+        }
+        Ok(())
+    }
+
+    fn read_exports(
+        &mut self,
+        section: ExportSectionReader<'_>,
+        types: &Types,
+    ) -> Result<(), wasmparser::BinaryReaderError> {
+        for export in section {
+            let export = export?;
+            let kind = match export.kind {
+                ExternalKind::Func | ExternalKind::FuncExact => {
+                    let ty = types.as_ref().core_function_at(export.index);
+                    CoreExport::Function(types[ty].unwrap_func().clone())
+                }
+                ExternalKind::Memory => CoreExport::Memory,
+                _ => CoreExport::Other,
+            };
+            self.exports.insert(export.name.to_owned(), kind);
+        }
+        Ok(())
+    }
+
+    fn read_data(
+        &mut self,
+        section: DataSectionReader<'_>,
+        counts: &Counts,
+    ) -> Result<(), wasmparser::BinaryReaderError> {
+        self.parts.others = true;
+        for data in section {
+            if let DataKind::Active { memory_index, .. } = data?.kind {
+                self.parts.data_in_foreign_memory |= memory_index < counts.memories;
+            }
+        }
+        Ok(())
+    }
+
     /// Names of the exported functions that are meant for callers.
     pub(crate) fn functions(&self) -> impl Iterator<Item = (&str, &FuncType)> {
         self.exports.iter().filter_map(|(name, export)| match export {
@@ -93,6 +152,13 @@ impl CoreModule {
             _ => None,
         })
     }
+}
+
+/// How many things of a kind were imported.
+#[derive(Debug, Default)]
+struct Counts {
+    functions: u32,
+    memories: u32,
 }
 
 /// Whether an export serves the canonical ABI or a toolchain rather than a caller.
@@ -193,7 +259,8 @@ mod tests {
     #[test]
     fn reads_what_a_module_shows() {
         let module = CoreModule::read(&wat::parse_str(MODULE).unwrap()).unwrap();
-        assert_eq!(module.imports["env"]["log"], CoreImport::Function);
+        let CoreImport::Function(log) = &module.imports["env"]["log"] else { panic!("a function") };
+        assert_eq!(CoreSignature::from(log).to_string(), "[i32] -> []");
         assert_eq!(module.exports["memory"], CoreExport::Memory);
         let (name, ty) = module.functions().next().unwrap();
         assert_eq!(module.functions().count(), 1);

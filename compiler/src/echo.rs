@@ -96,8 +96,8 @@ fn every_type_comes_back() {
             echo_it: func(r: big) -> big",
             padding.join(", ")
         );
-        let source =
-            Source { form: Form::Text, bytes: Arc::new(IDENTITY.as_bytes().to_vec()), wit: Some(wit) };
+        let bytes = Arc::new(IDENTITY.as_bytes().to_vec());
+        let source = Source { form: Form::Text, bytes, wit: Some(wit), adapters: vec![], preinit: None };
         let made = componentize(&source).unwrap_or_else(|faults| panic!("{ty}: {faults:#?}"));
         let component = Component::new(&engine, made.bytes.as_slice()).unwrap();
         for value in values {

@@ -10,7 +10,7 @@ use wit_component::AdapterModuleDidNotExport;
 use wit_parser::abi::{AbiVariant, WasmSignature, WasmType};
 use wit_parser::{Function, Resolve, Type, TypeDefKind};
 
-use crate::adapters::{PREVIEW1, Preview1};
+use crate::adapters::{Adapters, PREVIEW1};
 use crate::core_module::{CoreExport, CoreImport, CoreModule, CoreSignature};
 use crate::diagnostic::Code;
 use crate::fault::{Fault, listed};
@@ -32,10 +32,10 @@ pub(crate) struct Fit {
 pub(crate) fn fit(
     module: &CoreModule,
     wit: &WitSource,
-    adapter: Option<Preview1>,
+    adapters: &Adapters,
     field: &str,
 ) -> Result<Fit, Vec<Fault>> {
-    let mut faults = foreign_imports(module, wit, field);
+    let mut faults = foreign_imports(module, wit, adapters, field);
     let mut fit = Fit::default();
     // The other way of naming exports; the encoder checks it.
     let standard_names = module.exports.keys().any(|name| name.starts_with("cm32p2"));
@@ -44,13 +44,7 @@ pub(crate) fn fit(
             check_function(module, wit, interface.as_deref(), function, &mut fit, &mut faults);
         }
     }
-    if adapter.is_some() && !has_memory(module) {
-        let message = format!("the module imports `{PREVIEW1}` and exports no memory named `memory`");
-        faults.push(
-            Fault::new(Code::CoreModuleMismatch, field, message)
-                .help("export the module's memory as `memory`"),
-        );
-    }
+    faults.extend(adapters.faults(module, Some(wit), field));
     if faults.is_empty() { Ok(fit) } else { Err(faults) }
 }
 
@@ -203,11 +197,11 @@ fn core_type(signature: &WasmSignature) -> FuncType {
 }
 
 /// Faults of imports that neither the WIT nor an adapter provides, one per module.
-fn foreign_imports(module: &CoreModule, wit: &WitSource, field: &str) -> Vec<Fault> {
+fn foreign_imports(module: &CoreModule, wit: &WitSource, adapters: &Adapters, field: &str) -> Vec<Fault> {
     let declared = wit.imported();
     let provided = |name: &str| {
         let bare = name.split('@').next().unwrap_or(name);
-        name == PREVIEW1
+        adapters.provide(name)
             || name == "$root"
             || name.starts_with("[export]")
             || name.starts_with("cm32p2")
@@ -223,7 +217,7 @@ fn foreign_import(name: &str, items: &BTreeMap<String, CoreImport>, field: &str)
     let fault = Fault::new(Code::AdapterFailed, field, message);
     let other = items.values().find_map(|item| match item {
         CoreImport::Other(kind) => Some(*kind),
-        CoreImport::Function => None,
+        CoreImport::Function(_) => None,
     });
     fault.help(match (name, other) {
         (_, Some(kind)) => {
@@ -258,13 +252,19 @@ pub(crate) fn encoder_fault(error: &anyhow::Error, field: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::componentize::{Form, Source};
 
     fn faults(module: &str, wit: &str) -> Vec<Fault> {
         let bytes = wat::parse_str(module).unwrap();
         let module = CoreModule::read(&bytes).unwrap();
+        let source =
+            Source { form: Form::Text, bytes: Arc::default(), wit: None, adapters: vec![], preinit: None };
+        let adapters = Adapters::read(&source, &module).unwrap();
         let wit = WitSource::parse(wit).unwrap();
-        fit(&module, &wit, Preview1::needed_by(&module), "source").map(|fit| fit.renamed).unwrap_err()
+        fit(&module, &wit, &adapters, "source").map(|fit| fit.renamed).unwrap_err()
     }
 
     #[test]

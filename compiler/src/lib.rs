@@ -17,6 +17,7 @@ pub mod componentize;
 pub mod config;
 mod constraints;
 mod core_module;
+mod custom_adapter;
 pub mod diagnostic;
 #[cfg(test)]
 mod echo;
@@ -40,6 +41,7 @@ mod overrides;
 pub mod parse;
 pub mod plan;
 pub mod precompile;
+mod preinit;
 pub mod progress;
 mod raw;
 mod read;

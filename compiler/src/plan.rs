@@ -23,7 +23,7 @@ use crate::fault::Fault;
 use crate::files::Files;
 use crate::method;
 use crate::registry::{Entry, Registry};
-use crate::source::{check_adapters, load};
+use crate::source::load;
 
 /// What is remembered of components between builds; keys name everything that a value depends on.
 pub trait Memo: Sync {
@@ -161,26 +161,15 @@ fn draft<'a>(registry: &Registry, files: &Files, entry: &'a Entry, wasm: &'a Was
         faults.push(fault.help("add `method` with the name of an exported function"));
     }
     let source = load(registry, files, entry, wasm).map_err(|missing| faults.extend(missing)).ok();
-    faults.extend(check_adapters(registry, files, entry, wasm));
     let source = source.map(|source| (source.key(), Arc::new(source)));
-    let unavailable = unavailable(wasm, granted.as_ref());
+    let unavailable = unavailable(granted.as_ref());
     Draft { entry, wasm, granted, source, unavailable, faults }
 }
 
 /// What an entry needs that is not offered.
-fn unavailable(wasm: &Wasm, granted: Option<&Granted>) -> Option<Unavailable> {
-    let needs = |what: &str, without_component| {
-        Some(Unavailable { reason: format!("needs {what}"), without_component })
-    };
-    if granted.is_some_and(|granted| granted.groups().contains(&Group::Socket)) {
-        needs("the `socket` host", true)
-    } else if !wasm.adapters.is_empty() {
-        needs("custom adapters", true)
-    } else if wasm.preinit.is_some() {
-        needs("pre-initialisation", false)
-    } else {
-        None
-    }
+fn unavailable(granted: Option<&Granted>) -> Option<Unavailable> {
+    let is_socket = granted.is_some_and(|granted| granted.groups().contains(&Group::Socket));
+    is_socket.then(|| Unavailable { reason: "needs the `socket` host".to_owned(), without_component: true })
 }
 
 /// What an entry was granted and imports, and this version does not offer.
@@ -290,11 +279,8 @@ fn call(
     results: Results,
     faults: &mut Vec<Fault>,
 ) -> Option<Callable> {
-    if wasm.wit.is_some() && !component.inspected.from_core {
-        let fault = Fault::new(Code::FieldUnused, "wit", "`wit` has no effect on a component");
-        faults.push(fault.help("remove it: a component carries its own types"));
-    }
     let record = component.record();
+    faults.extend(unused_by_component(wasm, component));
     let export = match method::find(wasm.method.as_deref(), &record.exports, &entry.kind) {
         Ok(export) => export,
         Err(fault) => {
@@ -322,6 +308,32 @@ fn call(
         network: wasm.network.clone(),
     };
     Some(Callable { component: Arc::clone(component), wasm, denied: compared.denied })
+}
+
+/// Warnings for fields that mean nothing for what the source turned out to be.
+fn unused_by_component(wasm: &Wasm, component: &ComponentInfo) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if !component.inspected.from_core {
+        let given = [
+            ("wit", wasm.wit.is_some(), "a component carries its own types"),
+            ("adapters", !wasm.adapters.is_empty(), "adapters are linked into core modules"),
+        ];
+        for (field, _, why) in given.into_iter().filter(|(_, given, _)| *given) {
+            let fault =
+                Fault::new(Code::FieldUnused, field, format!("`{field}` has no effect on a component"));
+            faults.push(fault.help(format!("remove it: {why}")));
+        }
+        return faults;
+    }
+    for (index, adapter) in wasm.adapters.iter().enumerate() {
+        if !component.record().adapters.iter().any(|used| used.name == adapter.name) {
+            let message =
+                format!("the module imports nothing of `{}`, so the adapter is not linked", adapter.name);
+            let fault = Fault::new(Code::FieldUnused, format!("adapters.{index}.name"), message);
+            faults.push(fault.help("remove the adapter, or correct its name"));
+        }
+    }
+    faults
 }
 
 fn imports(component: &Component, group: &Group) -> bool {

@@ -14,14 +14,14 @@ use registry_schema::authored::scalar::Templated;
 use registry_schema::authored::wasm::Wasm;
 use registry_schema::{EntryId, EntryRef};
 
-use crate::componentize::{Form, Source};
+use crate::componentize::{AdapterSource, Form, Source};
 use crate::diagnostic::Code;
 use crate::fault::Fault;
 use crate::files::{Files, Loaded, ReadError, SOURCE_BYTES_MAX};
 use crate::offered::is_known;
 use crate::registry::{Entry, Registry};
 
-/// The source of `entry`, whose fields are `wasm`.
+/// The source of `entry`, whose fields are `wasm`, with its adapters.
 ///
 /// # Errors
 /// Every fault of what its fields name. Fields that are missing and references that lead nowhere were
@@ -32,11 +32,33 @@ pub(crate) fn load(
     entry: &Entry,
     wasm: &Wasm,
 ) -> Result<Source, Vec<Fault>> {
-    let wit = wasm.wit.clone();
-    if entry.kind == "function.wat" {
-        let text = wasm.source.clone().ok_or_else(Vec::new)?;
-        return Ok(Source { form: Form::Text, bytes: Arc::new(text.into_bytes()), wit });
+    let adapters = load_adapters(registry, files, entry, wasm);
+    let module = match entry.kind.as_str() {
+        "function.wat" => match &wasm.source {
+            Some(text) => Ok((Form::Text, Arc::new(text.as_bytes().to_vec()))),
+            None => Err(Vec::new()),
+        },
+        _ => load_binary(registry, files, entry, wasm).map(|bytes| (Form::Binary, bytes)),
+    };
+    match (module, adapters) {
+        (Ok((form, bytes)), Ok(adapters)) => {
+            Ok(Source { form, bytes, wit: wasm.wit.clone(), adapters, preinit: wasm.preinit.clone() })
+        }
+        (module, adapters) => {
+            let mut faults = module.err().unwrap_or_default();
+            faults.extend(adapters.err().unwrap_or_default());
+            Err(faults)
+        }
     }
+}
+
+/// The binary that `fs`, `path` and `hash` name.
+fn load_binary(
+    registry: &Registry,
+    files: &Files,
+    entry: &Entry,
+    wasm: &Wasm,
+) -> Result<Arc<Vec<u8>>, Vec<Fault>> {
     let mut faults = Vec::new();
     let hash = wasm.hash.as_deref().map(|hash| parse_hash(hash, "hash"));
     let expected = hash.and_then(|hash| hash.map_err(|fault| faults.push(fault)).ok());
@@ -48,7 +70,7 @@ pub(crate) fn load(
         _ => Err(None),
     };
     match (loaded, expected) {
-        (Ok(loaded), Some(_)) => Ok(Source { form: Form::Binary, bytes: Arc::clone(&loaded.bytes), wit }),
+        (Ok(loaded), Some(_)) => Ok(Arc::clone(&loaded.bytes)),
         (loaded, _) => {
             faults.extend(loaded.err().flatten());
             Err(faults)
@@ -58,27 +80,42 @@ pub(crate) fn load(
 
 /// Where a binary is said to be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BinaryPlace<'a> {
+struct BinaryPlace<'a> {
     /// The file system entry.
-    pub(crate) fs: &'a EntryRef,
+    fs: &'a EntryRef,
     /// The path inside it.
-    pub(crate) path: &'a str,
+    path: &'a str,
     /// Dotted path of the mapping that holds the fields, with a dot at its end, or nothing.
-    pub(crate) prefix: &'a str,
+    prefix: &'a str,
 }
 
-/// Checks the binaries under `adapters`.
-pub(crate) fn check_adapters(registry: &Registry, files: &Files, entry: &Entry, wasm: &Wasm) -> Vec<Fault> {
-    let mut faults = Vec::new();
+/// The files under `adapters`.
+fn load_adapters(
+    registry: &Registry,
+    files: &Files,
+    entry: &Entry,
+    wasm: &Wasm,
+) -> Result<Vec<AdapterSource>, Vec<Fault>> {
+    let (mut adapters, mut faults, mut complete) = (Vec::new(), Vec::new(), true);
     for (index, adapter) in wasm.adapters.iter().enumerate() {
         let prefix = format!("adapters.{index}.");
         let place = BinaryPlace { fs: &adapter.fs, path: &adapter.path, prefix: &prefix };
-        match parse_hash(&adapter.hash, &format!("{prefix}hash")) {
-            Ok(hash) => faults.extend(binary(registry, files, entry, &place, Some(&hash)).err().flatten()),
-            Err(fault) => faults.push(fault),
+        let loaded = match parse_hash(&adapter.hash, &format!("{prefix}hash")) {
+            Ok(hash) => binary(registry, files, entry, &place, Some(&hash)),
+            Err(fault) => Err(Some(fault)),
+        };
+        match loaded {
+            Ok(loaded) => {
+                let bytes = Arc::clone(&loaded.bytes);
+                adapters.push(AdapterSource { name: adapter.name.clone(), bytes });
+            }
+            Err(fault) => {
+                complete = false;
+                faults.extend(fault);
+            }
         }
     }
-    faults
+    if complete { Ok(adapters) } else { Err(faults) }
 }
 
 /// Reads the binary at `place` and compares its hash with `expected`.

@@ -1,0 +1,1 @@
+(module (func (export "log") (param i33)))
