@@ -90,6 +90,9 @@ fn run(
     progress: &Progress,
     diagnostics: &mut Diagnostics,
 ) -> Option<Written> {
+    // Held to the end: what a build has read is not older than what another one has written meanwhile, and
+    // what it checks at the end is its own.
+    let output = Output::lock(&options.out);
     let registry = front::read(root, Some(&options.out), diagnostics)?;
     let memo = options.cache.as_ref().map(|cache| cache as &dyn Memo);
     let planned = plan(&registry, PlanOptions { results: options.results, memo }, diagnostics);
@@ -112,7 +115,7 @@ fn run(
     let described = match describe(&components) {
         Ok(described) => described,
         Err(error) => {
-            diagnostics.push(Diagnostic::new(Code::BundleWriteFailed, format!("{error}")));
+            diagnostics.push(not_written(&error.into()));
             return None;
         }
     };
@@ -124,18 +127,15 @@ fn run(
         .map(|one| NewFile { path: one.artifact.path(), bytes: &one.bytes })
         .chain(others.iter().map(|file| NewFile { path: file.path.clone(), bytes: &file.bytes }))
         .collect();
-    let output = Output::lock(&options.out);
-    if let Err(error) = output.and_then(|output| {
-        output.write(&files, &body, options.sign_key.as_ref())?;
-        Ok(output)
-    }) {
-        let message = format!("{error:#}");
-        diagnostics.push(
-            Diagnostic::new(Code::BundleWriteFailed, message)
-                .help("the bundle that was there before is whole; make room or choose another `--out`"),
-        );
-        return None;
-    }
+    let key = options.sign_key.as_ref();
+    let written = output.and_then(|output| output.write(&files, &body, key).map(|()| output));
+    let _held = match written {
+        Ok(output) => output,
+        Err(error) => {
+            diagnostics.push(not_written(&error));
+            return None;
+        }
+    };
     diagnostics.extend(self_check::run(options, &body, &registry));
     if let Some(cache) = &options.cache {
         cache.trim(CACHE_BYTES_MAX);
@@ -148,6 +148,11 @@ fn run(
         counts,
         artifact_bytes: compiled.iter().map(|one| one.artifact.size).sum(),
     })
+}
+
+fn not_written(error: &anyhow::Error) -> Diagnostic {
+    Diagnostic::new(Code::BundleWriteFailed, format!("{error:#}"))
+        .help("the bundle that was there before is whole; make room or choose another `--out`")
 }
 
 /// Distinct components by digest, and the first entry that uses each.
