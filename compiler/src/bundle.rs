@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use registry_schema::Digest;
+use registry_schema::envelope::{to_bytes, to_signed_bytes};
 use registry_schema::manifest::{ARTIFACTS_DIR, Body, COMPONENTS_DIR, EMBEDDED_DIR, LUA_DIR, MANIFEST_FILE};
-use registry_schema::manifest_file::{to_bytes, to_signed_bytes};
 use registry_schema::{EntryId, Target};
 use rustix::fs::{FlockOperation, OFlags};
 

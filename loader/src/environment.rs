@@ -373,8 +373,8 @@ fn invalid(message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use registry_schema::envelope::to_bytes;
     use registry_schema::manifest::Body;
-    use registry_schema::manifest_file::to_bytes;
     use serde_json::json;
 
     use super::*;

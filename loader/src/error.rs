@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use registry_schema::ErrorKind;
-use registry_schema::manifest_file::ManifestError;
+use registry_schema::envelope::ManifestError;
 
 use crate::data::Data;
 use crate::trust::CompilerVersion;

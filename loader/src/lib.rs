@@ -45,6 +45,7 @@ mod error;
 mod failure;
 #[cfg(any(feature = "lua", feature = "wasi"))]
 mod filesystem;
+mod folder;
 mod function;
 mod guest_log;
 mod header;

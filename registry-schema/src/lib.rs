@@ -1,7 +1,7 @@
 //! The formats that the compiler and the loader share.
 //!
 //! - [`authored`]: entries of `_index.yaml` registries as people write them.
-//! - [`manifest`] and [`manifest_file`]: a bundle as the compiler writes it and the loader reads it.
+//! - [`manifest`], [`manifest_file`] and [`envelope`]: a bundle as the compiler writes it and the loader reads it.
 //! - [`engine`] (feature `engine`): every engine option on which both sides must agree.
 //! - [`document`] and [`decode`] (feature `yaml`): definition files with positions.
 //!
@@ -15,6 +15,7 @@ pub mod digest;
 pub mod document;
 #[cfg(feature = "engine")]
 pub mod engine;
+pub mod envelope;
 pub mod error;
 pub mod grants;
 pub mod ids;

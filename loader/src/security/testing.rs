@@ -1,8 +1,8 @@
 //! Loaders of nothing but data entries, for tests: no compiler is needed for these.
 
 use registry_schema::engine::COMPILER_VERSION;
+use registry_schema::envelope::to_bytes;
 use registry_schema::manifest::{Body, Head, MANIFEST_FILE};
-use registry_schema::manifest_file::to_bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -21,8 +21,9 @@ use std::io::Read;
 use std::path::Path;
 
 use registry_schema::Digest;
+use registry_schema::envelope::ManifestError;
 use registry_schema::manifest::Component;
-use registry_schema::manifest_file::{Manifest, ManifestError};
+use registry_schema::manifest_file::Manifest;
 
 use super::CompilerVersion;
 use crate::config::DENY_LIST_BYTES_MAX;

@@ -11,7 +11,8 @@ mod key;
 use std::fmt;
 use std::str::FromStr;
 
-use registry_schema::manifest_file::{Envelope, Manifest};
+use registry_schema::envelope::Envelope;
+use registry_schema::manifest_file::Manifest;
 
 pub(crate) use deny::Denied;
 pub use deny::{DenyList, DenyListError};

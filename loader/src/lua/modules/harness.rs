@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use mlua::{Lua, Table};
 use registry_schema::engine::COMPILER_VERSION;
+use registry_schema::envelope::to_bytes;
 use registry_schema::manifest::{Body, Entry, FileRecord, Head, LuaEntry, MANIFEST_FILE, lua_path};
-use registry_schema::manifest_file::to_bytes;
 use registry_schema::{Digest, EntryId};
 use serde_json::json;
 use tempfile::TempDir;
