@@ -16,6 +16,32 @@ pub const MEMORY_BYTES_MAX: u64 = 256 << 20;
 pub const TABLE_ELEMENTS_MAX: u64 = 1_000_000;
 /// Default of core instances in a call (`limits.max_instances`).
 pub const INSTANCES_MAX: u64 = 1_000;
+/// Default of the instances that a process has at once, over all functions and both engines, idle ones that
+/// are kept included.
+pub const PROCESS_INSTANCES_MAX: usize = 1_000;
+/// Default of the slots of a `static` pool (`pool.workers`, `pool.size`).
+pub const POOL_SLOTS_STATIC: usize = 8;
+/// Default of the slots of a `lazy` or `adaptive` pool (`pool.max_size`).
+pub const POOL_SLOTS_MAX: usize = 16;
+/// Default of the slots of a function that says nothing of its pool.
+pub const POOL_SLOTS_IMPLICIT: usize = 100;
+/// Default of the places in a pool's queue, for each slot (`pool.buffer`).
+pub const POOL_BUFFER_PER_SLOT: usize = 64;
+/// Calls that wait at once for slots of one function, in its queue or for a place in it, and for instances of
+/// the process: one more fails at once.
+pub const POOL_WAITING_MAX: usize = 100_000;
+/// Longest wait for a slot and for an instance of a call without a deadline.
+pub const POOL_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest wait of a call whose caller holds a slot.
+pub const POOL_WAIT_NESTED_MAX: Duration = Duration::from_secs(1);
+/// A call that has waited for so long makes an `adaptive` pool grow by one slot.
+pub const POOL_GROW_DELAY: Duration = Duration::from_millis(10);
+/// A slot and a kept instance that were idle for so long go.
+pub const POOL_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Default of the calls that one instance serves where instances are kept (`pool.max_uses`).
+pub const POOL_USES_MAX: u32 = 1_000;
+/// Default of the memory of an instance that is still kept, in bytes (`limits.max_retained_memory_bytes`).
+pub const RETAINED_MEMORY_BYTES_MAX: u64 = 64 << 20;
 /// Stack of a guest, in bytes; deeper recursion is a trap.
 pub const GUEST_STACK_BYTES: usize = 512 << 10;
 /// Stack of a fibre: the guest's and that of the host functions that it calls, in bytes.
@@ -139,4 +165,6 @@ pub struct Options {
     pub target: Option<Target>,
     /// What is demanded of the bundle: signatures, a compiler that is not burnt; default: nothing.
     pub trust: Trust,
+    /// Instances at once, 1 or more; default: [`PROCESS_INSTANCES_MAX`].
+    pub instances_max: Option<usize>,
 }

@@ -1,11 +1,11 @@
 //! WebAssembly functions: an entry, its artifact, and what was settled once so that a call does not look it up.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use registry_schema::authored::scalar::Templated;
 use registry_schema::manifest::WasmEntry;
-use registry_schema::{EntryId, ErrorKind};
+use registry_schema::{EntryId, ErrorKind, Profile};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
 
@@ -18,8 +18,11 @@ use crate::error::Error;
 use crate::host_state::HostState;
 #[cfg(feature = "wasi")]
 use crate::hosts::wasi::Given;
+use crate::instance::Instance;
 use crate::limits::Limiter;
 use crate::loader::Inner;
+use crate::pool::kept::Shelf;
+use crate::pool::{Pool, Reader};
 
 /// A WebAssembly entry that can be called.
 pub(crate) struct WasmFunction {
@@ -27,6 +30,9 @@ pub(crate) struct WasmFunction {
     pub(crate) wasm: WasmEntry,
     pub(crate) limiter: Limiter,
     pub(crate) max_execution: Option<Duration>,
+    pub(crate) pool: Arc<Pool>,
+    /// Idle instances, where the entry keeps them.
+    pub(crate) shelf: Option<Arc<Shelf<Instance>>>,
     /// How a failed call is repeated.
     #[cfg(feature = "lua")]
     pub(crate) retry: Option<Retry>,
@@ -69,6 +75,15 @@ impl WasmFunction {
         };
         let number =
             |field: &str, value: &Templated<u64>| environment.resolve(own, field, value).map_err(failed);
+        let shape = Reader { environment: &environment, namespace: own }.of_wasm(wasm.pool.as_ref());
+        let shape = shape.map_err(failed)?;
+        // What a guest of the asynchronous profile left running would go on in the next call.
+        let keeps = shape.uses_max > 1 && wasm.profile == Profile::Sync;
+        let shelf = keeps.then(Shelf::new);
+        if let Some(shelf) = &shelf {
+            let kept: Weak<Shelf<Instance>> = Arc::downgrade(shelf);
+            inner.bound.add(kept);
+        }
         let limits = wasm.limits.clone().unwrap_or_default();
         let milliseconds = limits.max_execution_ms.as_ref();
         let milliseconds = milliseconds.map(|value| number("limits.max_execution_ms", value)).transpose()?;
@@ -77,6 +92,8 @@ impl WasmFunction {
             #[cfg(feature = "lua")]
             retry,
             max_execution: milliseconds.map(Duration::from_millis),
+            pool: Pool::new(Arc::clone(&id), shape),
+            shelf,
             #[cfg(feature = "wasi")]
             given: Given::new(inner, &id, wasm.wasi.as_ref()).map_err(failed)?,
             wasm,

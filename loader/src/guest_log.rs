@@ -167,6 +167,19 @@ mod stream {
             Self(Arc::new(Mutex::new(Lines { entry, call, stream, log, partial: Vec::new() })))
         }
 
+        /// What is written from now on belongs to `call`.
+        pub(crate) fn next_call(&self, call: CallId) {
+            self.lines().call = call;
+        }
+
+        /// Logs what stands on a line that has no end yet.
+        pub(crate) fn flush_line(&self) {
+            let mut lines = self.lines();
+            if !lines.partial.is_empty() {
+                lines.emit();
+            }
+        }
+
         fn lines(&self) -> MutexGuard<'_, Lines> {
             // A line that was cut short by a panicking log is only a line.
             self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,7 +1,11 @@
 //! What a store holds: the state of one call.
 
-use registry_schema::EntryId;
 use std::sync::Arc;
+#[cfg(feature = "lua")]
+use std::sync::Weak;
+
+use registry_schema::EntryId;
+use tokio::time::Instant;
 
 use crate::call_id::CallId;
 use crate::context::Context;
@@ -11,19 +15,29 @@ use crate::loader::Inner;
 
 /// The state of one call, which host functions see as `store.data()`.
 pub struct HostState {
+    /// Held by the call; an instance that is kept between calls does not hold its loader.
     #[cfg(feature = "lua")]
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) inner: Weak<Inner>,
     pub(crate) entry: Arc<EntryId>,
     pub(crate) call: CallId,
     pub(crate) limiter: Limiter,
     /// When the entry's own limit ends the call.
-    pub(crate) own_deadline: Option<tokio::time::Instant>,
+    pub(crate) own_deadline: Option<Instant>,
     pub(crate) context: Context,
     #[cfg(feature = "wasi")]
     pub(crate) wasi: crate::hosts::wasi::WasiState,
 }
 
 impl HostState {
+    /// Makes it the state of another call of the same actor and scope, by the same instance.
+    pub(crate) fn next_call(&mut self, context: Context) {
+        self.call = CallId::next();
+        self.context = context;
+        self.limiter.begin();
+        #[cfg(feature = "wasi")]
+        self.wasi.next_call(self.call);
+    }
+
     /// The entry that is called.
     pub fn entry(&self) -> &EntryId {
         &self.entry

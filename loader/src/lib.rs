@@ -15,8 +15,9 @@
 //! ```
 //!
 //! The way of a call: [`Loader::call`] looks the callable up (`loader.rs`), which loads and links its
-//! artifact once (`function.rs`, `mapping.rs`, `hosts/`); the call runs as a task with a fresh store
-//! (`call.rs`), and what ends it otherwise than by returning becomes an [`Error`] (`failure.rs`).
+//! artifact once (`function.rs`, `mapping.rs`, `hosts/`); the call runs as a task with a slot of the
+//! function's pool and an instance (`call.rs`, `pool/`, `instance.rs`), and what ends it otherwise than by
+//! returning becomes an [`Error`] (`failure.rs`).
 //! [`Loader::call_data`] calls Lua as well, in a state of its own for as long as it runs (`lua/`).
 //!
 //! # Features
@@ -51,6 +52,7 @@ mod guest_log;
 mod header;
 mod host_state;
 mod hosts;
+mod instance;
 mod limits;
 #[allow(clippy::module_inception)]
 mod loader;
@@ -58,6 +60,7 @@ mod loader;
 mod lua;
 mod machine;
 mod mapping;
+mod pool;
 #[cfg(feature = "lua")]
 pub mod security;
 mod task;
@@ -85,6 +88,8 @@ pub use hosts::Streams;
 pub use loader::{EntryInfo, Function, Loader, LoaderBuilder, WeakLoader};
 pub use machine::PassedOver;
 pub use mapping::{ArtifactError, Sealing};
+pub use pool::bound::InstancesSnapshot;
+pub use pool::{PoolKind, PoolSnapshot};
 pub use registry_schema;
 pub use verify::{Fault, Verified};
 /// A value of a WIT type, and the types themselves, as wasmtime has them.

@@ -4,7 +4,7 @@ use registry_schema::authored::scalar::Templated;
 use registry_schema::authored::wasm::Limits;
 use wasmtime::ResourceLimiter;
 
-use crate::config::{INSTANCES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
+use crate::config::{INSTANCES_MAX, MEMORY_BYTES_MAX, RETAINED_MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
 use crate::error::Error;
 
 /// Counts what an instance has and refuses what is over.
@@ -15,6 +15,7 @@ pub(crate) struct Limiter {
     table_elements_max: u64,
     table_elements: u64,
     instances_max: u64,
+    retained_bytes_max: u64,
     refused: Option<&'static str>,
 }
 
@@ -38,8 +39,23 @@ impl Limiter {
             )?,
             table_elements: 0,
             instances_max: or("limits.max_instances", &limits.max_instances, INSTANCES_MAX)?,
+            retained_bytes_max: or(
+                "limits.max_retained_memory_bytes",
+                &limits.max_retained_memory_bytes,
+                RETAINED_MEMORY_BYTES_MAX,
+            )?,
             refused: None,
         })
+    }
+
+    /// Forgets what was refused: another call begins.
+    pub(crate) fn begin(&mut self) {
+        self.refused = None;
+    }
+
+    /// Whether the instance has little enough memory to be kept between calls.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        self.memory_bytes <= self.retained_bytes_max
     }
 
     /// The limit that was met, for the message of a trap that follows.

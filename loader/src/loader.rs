@@ -13,7 +13,7 @@ use crate::bulk::Value;
 use crate::bundle::Bundle;
 #[cfg(feature = "lua")]
 use crate::calls::Retry;
-use crate::config::Options;
+use crate::config::{Options, PROCESS_INSTANCES_MAX};
 use crate::context::Context;
 #[cfg(feature = "lua")]
 use crate::data::Data;
@@ -25,6 +25,8 @@ use crate::guest_log::{GuestLog, StderrLog};
 use crate::host_state::HostState;
 use crate::hosts::{EmbedderInterface, Hosts, Stdio};
 use crate::mapping::{self, Expected, Loaded};
+use crate::pool::bound::{Bound, InstancesSnapshot};
+use crate::pool::{self, Patience, Pool, PoolSnapshot};
 #[cfg(feature = "lua")]
 use crate::security::Security;
 use crate::task;
@@ -47,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) lua: crate::lua::States,
     pub(crate) hosts: Hosts,
     pub(crate) ticker: Arc<Ticker>,
+    /// Places for instances.
+    pub(crate) bound: Bound,
     pub(crate) log: Arc<dyn GuestLog>,
     #[cfg(feature = "lua")]
     pub(crate) security: Security,
@@ -64,9 +68,18 @@ pub(crate) enum Callable {
     Lua(Arc<crate::lua::LuaFunction>),
 }
 
-#[cfg(feature = "lua")]
 impl Callable {
+    /// Its slots.
+    fn pool(&self) -> &Pool {
+        match self {
+            Self::Wasm(function) => &function.pool,
+            #[cfg(feature = "lua")]
+            Self::Lua(function) => &function.pool,
+        }
+    }
+
     /// How a failed call of it is repeated, unless its caller says otherwise.
+    #[cfg(feature = "lua")]
     pub(crate) fn retry(&self) -> Option<Retry> {
         match self {
             Self::Wasm(function) => function.retry,
@@ -143,9 +156,11 @@ impl LoaderBuilder {
             let root = self.options.root.clone().unwrap_or_default();
             Security::new(&Environment::new(bundle.manifest(), root, &variables))
         };
+        let places = self.options.instances_max.unwrap_or(PROCESS_INSTANCES_MAX).max(1);
         let inner = Inner {
             engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
+            bound: Bound::new(places),
             options: self.options,
             components: Mutex::default(),
             callables: RwLock::default(),
@@ -304,6 +319,21 @@ impl Loader {
     /// When called on a thread that drives a tokio runtime.
     pub fn call_blocking(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
         runtime()?.block_on(self.call(id, args))
+    }
+
+    /// The pools of the functions that were called so far, sorted by id.
+    pub fn pools(&self) -> Vec<PoolSnapshot> {
+        let callables = self.inner.callables.read().unwrap_or_else(PoisonError::into_inner);
+        let pools = callables.values().map(|callable| callable.pool().snapshot());
+        let mut pools: Vec<PoolSnapshot> = pools.collect();
+        drop(callables);
+        pools.sort_by(|one, other| one.id.cmp(&other.id));
+        pools
+    }
+
+    /// The instances that there are.
+    pub fn instances(&self) -> InstancesSnapshot {
+        self.inner.bound.snapshot()
     }
 
     /// Raises the epoch once: what the ticker does every [`crate::config::TICK`]. For
@@ -465,20 +495,32 @@ impl Inner {
         stdio: Stdio,
     ) -> Result<Option<Val>, Error> {
         let args = args.iter().cloned().map(Value::Val).collect();
-        let id = Arc::clone(&function.id);
-        let call = crate::call::call(Arc::clone(self), function, context, args, stdio);
-        Ok(task::run(&id, call).await?.map(Val::from))
+        Ok(self.run(function, context, args, stdio).await?.map(Val::from))
     }
 
-    /// Calls `function` as a task of its own.
+    /// Calls `function`, whose output goes to the log.
     pub(crate) async fn call_wasm(
         self: &Arc<Self>,
         function: Arc<WasmFunction>,
         context: Context,
         args: Vec<Value>,
     ) -> Result<Option<Value>, Error> {
+        self.run(function, context, args, Stdio::Log).await
+    }
+
+    /// Calls `function` as a task of its own.
+    async fn run(
+        self: &Arc<Self>,
+        function: Arc<WasmFunction>,
+        context: Context,
+        args: Vec<Value>,
+        stdio: Stdio,
+    ) -> Result<Option<Value>, Error> {
         let id = Arc::clone(&function.id);
-        task::run(&id, crate::call::call(Arc::clone(self), function, context, args, Stdio::Log)).await
+        // Before the task: it is the caller's that says whether this call is nested.
+        let patience = Patience::of(&context);
+        let call = crate::call::call(Arc::clone(self), function, context, args, stdio, patience);
+        task::run(&id, &self.ticker, pool::holding(call)).await
     }
 
     /// The component of `wasm`, loaded when it is first asked for and shared by all its entries.

@@ -22,7 +22,8 @@ struct Caller {
 
 impl Caller {
     fn of(state: &HostState) -> Self {
-        Self { inner: Arc::clone(&state.inner), context: state.context.clone() }
+        let inner = state.inner.upgrade().expect("a guest runs in a call, which holds its loader");
+        Self { inner, context: state.context.clone() }
     }
 
     /// Calls `target` with one argument. A task of its own: a callee is never polled inside its caller.
@@ -42,7 +43,7 @@ impl Caller {
                 let args = vec![argument(&inner, &callable, input)?];
                 crate::lua::call_data(&inner, callable, context, args).await
             };
-            crate::task::run(&parsed, call)
+            crate::task::run(&parsed, &self.inner.ticker, call)
         })
         .await
     }

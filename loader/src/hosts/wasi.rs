@@ -33,6 +33,8 @@ pub(crate) struct WasiState {
     variables: Vec<(String, String)>,
     call: CallId,
     stdio: Stdio,
+    /// Where the guest's output goes, once it has any.
+    logs: Vec<LogStream>,
     /// Made when the guest first asks for it, unless it has mounts.
     ctx: Option<WasiCtx>,
     table: ResourceTable,
@@ -126,7 +128,8 @@ pub(crate) async fn prepare(
 ) -> Result<WasiState, Error> {
     let variables = given.environment(&inner.environment())?;
     let given = given.clone();
-    let mut state = WasiState { given, variables, call, stdio, ctx: None, table: ResourceTable::new() };
+    let (logs, ctx, table) = (Vec::new(), None, ResourceTable::new());
+    let mut state = WasiState { given, variables, call, stdio, logs, ctx, table };
     if state.given.mounts.is_empty() {
         return Ok(state);
     }
@@ -161,7 +164,18 @@ impl WasiState {
         Ok(())
     }
 
-    fn builder(&self) -> WasiCtxBuilder {
+    /// What is written from now on belongs to `call`.
+    pub(crate) fn next_call(&mut self, call: CallId) {
+        self.call = call;
+        self.logs.iter().for_each(|log| log.next_call(call));
+    }
+
+    /// Logs what stands on a line that has no end yet.
+    pub(crate) fn flush_lines(&self) {
+        self.logs.iter().for_each(LogStream::flush_line);
+    }
+
+    fn builder(&mut self) -> WasiCtxBuilder {
         let Given { entry, args, cwd, log, .. } = &self.given;
         let mut builder = WasiCtxBuilder::new();
         builder.args(args).envs(&self.variables);
@@ -169,7 +183,9 @@ impl WasiState {
             Stdio::Streams(streams) => streams.give(&mut builder),
             Stdio::Log => {
                 let log = |stream| LogStream::new(Arc::clone(entry), self.call, stream, Arc::clone(log));
-                builder.stdout(log(Stream::Stdout)).stderr(log(Stream::Stderr));
+                let (stdout, stderr) = (log(Stream::Stdout), log(Stream::Stderr));
+                builder.stdout(stdout.clone()).stderr(stderr.clone());
+                self.logs = vec![stdout, stderr];
             }
         }
         if let Some(cwd) = cwd {

@@ -15,8 +15,8 @@ mod wit;
 
 use std::sync::Arc;
 
-use registry_schema::EntryId;
 use registry_schema::manifest::LuaEntry;
+use registry_schema::{EntryId, ErrorKind};
 
 use crate::calls::Retry;
 use crate::context::Context;
@@ -24,6 +24,7 @@ use crate::data::Data;
 use crate::error::Error;
 use crate::function::{Meta, WasmFunction};
 use crate::loader::{Callable, Inner};
+use crate::pool::{self, Patience, Pool, Reader};
 use crate::task;
 
 pub(crate) use state::States;
@@ -34,6 +35,7 @@ pub(crate) struct LuaFunction {
     /// The id as text.
     name: String,
     lua: LuaEntry,
+    pub(crate) pool: Arc<Pool>,
     /// How a failed call is repeated.
     pub(crate) retry: Option<Retry>,
 }
@@ -41,11 +43,19 @@ pub(crate) struct LuaFunction {
 impl LuaFunction {
     pub(crate) fn new(inner: &Inner, id: EntryId, meta: &Meta, lua: LuaEntry) -> Result<Self, Error> {
         let retry = Retry::of_entry(inner, &id, meta)?;
-        Ok(Self { name: id.to_string(), id: Arc::new(id), lua, retry })
+        let environment = inner.environment();
+        let reader = Reader { environment: &environment, namespace: id.namespace() };
+        let shape = reader.of_lua(lua.pool.as_ref()).map_err(|error| {
+            let message = format!("`{id}` is not available: {}", error.message());
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        let name = id.to_string();
+        let id = Arc::new(id);
+        Ok(Self { name, pool: Pool::new(Arc::clone(&id), shape), id, lua, retry })
     }
 }
 
-/// Calls `function` as a task of its own: it may run for long, and beside its caller.
+/// Calls `function` as a task of its own, once it has a slot: it may run for long, and beside its caller.
 pub(crate) async fn call(
     inner: &Arc<Inner>,
     function: Arc<LuaFunction>,
@@ -53,7 +63,13 @@ pub(crate) async fn call(
     args: Vec<Data>,
 ) -> Result<Data, Error> {
     let id = Arc::clone(&function.id);
-    task::run(&id, invocation::run(Arc::clone(inner), function, context, args)).await
+    let patience = Patience::of(&context);
+    let owned = Arc::clone(inner);
+    let call = async move {
+        let _slot = function.pool.slot(patience).await?;
+        invocation::run(owned, function, context, args).await
+    };
+    task::run(&id, &inner.ticker, pool::holding(call)).await
 }
 
 /// Checks that the source of the entry `id` is there, whole, and compiles.

@@ -88,6 +88,12 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Whether `other` has the same policies, in the same order.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let same = |(own, other): (&Arc<Policy>, &Arc<Policy>)| Arc::ptr_eq(own, other);
+        self.policies.len() == other.policies.len() && self.policies.iter().zip(&other.policies).all(same)
+    }
+
     /// The policies, in the order in which they were added.
     pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies

@@ -156,7 +156,8 @@ async fn a_host_function_may_call_back_into_the_loader() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nested_calls_run_beside_each_other() {
-    let built = Registry::new().stepping("once", "once", GRANTED).build();
+    let built =
+        Registry::new().stepping("once", "once", &format!("{GRANTED}\npool: {{type: inline}}")).build();
     let host = Host::default();
     let loader = nesting(&host, &built);
     let calls = [16, 32, 64].map(|depth| {

@@ -18,6 +18,7 @@ use crate::data::Data;
 use crate::error::Error;
 use crate::function::WasmFunction;
 use crate::loader::{Callable, Inner};
+use crate::pool::Patience;
 use crate::security::{Actor, Scope};
 use crate::task;
 
@@ -283,7 +284,9 @@ async fn wasm(
     args: Vec<bulk::Value>,
 ) -> Result<Option<bulk::Value>, Error> {
     let id = Arc::clone(&function.id);
-    let call = AssertUnwindSafe(crate::call::call(inner, function, context, args, crate::Stdio::Log));
+    let patience = Patience::of(&context);
+    let call = crate::call::call(inner, function, context, args, crate::Stdio::Log, patience);
+    let call = AssertUnwindSafe(call);
     match call.catch_unwind().await {
         Ok(result) => result,
         Err(panic) => Err(task::panicked(&id, panic)),

@@ -1,0 +1,165 @@
+//! An instance of a component: the store that it lives in, what happens at each tick, and how it is called.
+
+use std::sync::Arc;
+
+use registry_schema::ErrorKind;
+use tokio::time::Instant;
+use wasmtime::component::Val;
+use wasmtime::{Store, StoreContextMut, UpdateDeadline, component};
+
+use crate::bulk::{self, Arguments, Value};
+use crate::call_id::CallId;
+use crate::context::Context;
+use crate::error::Error;
+use crate::failure;
+use crate::function::{Prepared, WasmFunction};
+use crate::host_state::HostState;
+use crate::hosts::Stdio;
+use crate::loader::Inner;
+use crate::pool::bound::Place;
+use crate::values;
+
+/// An instance of a function's component, for one call or kept for further ones.
+pub(crate) struct Instance {
+    store: Store<HostState>,
+    /// None before the first call, which instantiates within its limits.
+    instance: Option<component::Instance>,
+    /// Calls that returned.
+    uses: u32,
+    /// Whether a call has begun and not returned.
+    is_broken: bool,
+    /// Free when the store is gone.
+    _place: Place,
+}
+
+impl Instance {
+    /// A store for an instance that is made by the first call.
+    ///
+    /// # Errors
+    /// Why the guest can't be given what its entry asks for.
+    #[cfg_attr(
+        not(feature = "wasi"),
+        expect(
+            unused_variables,
+            clippy::unused_async,
+            reason = "only WASI gives a guest more than its arguments"
+        )
+    )]
+    pub(crate) async fn new(
+        inner: &Arc<Inner>,
+        function: &WasmFunction,
+        prepared: &Prepared,
+        context: &Context,
+        stdio: Stdio,
+        place: Place,
+    ) -> Result<Self, Error> {
+        let call = CallId::next();
+        let state = HostState {
+            #[cfg(feature = "lua")]
+            inner: Arc::downgrade(inner),
+            entry: Arc::clone(&function.id),
+            call,
+            limiter: function.limiter.clone(),
+            own_deadline: None,
+            context: context.clone(),
+            #[cfg(feature = "wasi")]
+            wasi: crate::hosts::wasi::prepare(inner, &function.given, context, call, stdio).await?,
+        };
+        let mut store = Store::new(prepared.pre.engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(at_tick);
+        Ok(Self { store, instance: None, uses: 0, is_broken: false, _place: place })
+    }
+
+    /// Calls the function's export. `own_deadline` is the end by the entry's own limit, if that is the
+    /// deadline of `context`.
+    ///
+    /// # Errors
+    /// What ended the guest.
+    pub(crate) async fn call(
+        &mut self,
+        function: &WasmFunction,
+        prepared: &Prepared,
+        context: Context,
+        own_deadline: Option<Instant>,
+        args: Vec<Value>,
+    ) -> Result<Option<Value>, Error> {
+        // Until it returns: the future may be dropped at any time.
+        self.is_broken = true;
+        let state = self.store.data_mut();
+        if self.uses > 0 {
+            state.next_call(context);
+        }
+        state.own_deadline = own_deadline;
+        self.store.set_epoch_deadline(1);
+        let instance = self.instance(function, prepared).await?;
+        let export = instance.get_func(&mut self.store, prepared.export).ok_or_else(|| {
+            let message = format!("`{}`: no export `{}`", function.id, function.wasm.export);
+            Error::new(ErrorKind::Internal, message)
+        })?;
+        let mut args = Arguments::new(prepared.typed, args);
+        match bulk::call(&mut self.store, export, &mut args, prepared.has_result).await {
+            Ok(result) => {
+                self.uses = self.uses.saturating_add(1);
+                self.is_broken = false;
+                Ok(result)
+            }
+            Err(error) => {
+                // wasmtime refuses arguments of a wrong type before anything runs, with a plain error; the
+                // check is repeated here, off the fast path, to say which part is wrong.
+                if let Some(problem) = wrong_argument(prepared, args.unchecked()) {
+                    return Err(Error::new(ErrorKind::Invalid, format!("`{}`: {problem}", function.id)));
+                }
+                let status = failure::exit_status(function, &error);
+                status.map(|status| status.map(|result| result.map(Value::Val))).unwrap_or_else(|| {
+                    Err(failure::of_guest(function, &self.store, &error, failure::During::Call))
+                })
+            }
+        }
+    }
+
+    /// Whether it can serve another call: the last one returned, and it is neither used up nor too large.
+    pub(crate) fn may_be_kept(&self, uses_max: u32) -> bool {
+        !self.is_broken && self.uses < uses_max && self.store.data().limiter.may_be_kept()
+    }
+
+    /// The call is over, and the instance is kept.
+    #[cfg_attr(not(feature = "wasi"), expect(clippy::unused_self, reason = "only WASI has output"))]
+    pub(crate) fn rest(&self) {
+        #[cfg(feature = "wasi")]
+        self.store.data().wasi.flush_lines();
+    }
+
+    async fn instance(
+        &mut self,
+        function: &WasmFunction,
+        prepared: &Prepared,
+    ) -> Result<component::Instance, Error> {
+        if let Some(instance) = self.instance {
+            return Ok(instance);
+        }
+        let instance = prepared.pre.instantiate_async(&mut self.store).await.map_err(|error| {
+            failure::of_guest(function, &self.store, &error, failure::During::Instantiation)
+        })?;
+        self.instance = Some(instance);
+        Ok(instance)
+    }
+}
+
+/// At each tick: end what is past its deadline, let others run.
+#[expect(clippy::needless_pass_by_value, reason = "the callback's type")]
+fn at_tick(store: StoreContextMut<'_, HostState>) -> wasmtime::Result<UpdateDeadline> {
+    let state = store.data();
+    if let Some(deadline) = state.context.deadline()
+        && Instant::now() >= deadline
+    {
+        let own = state.own_deadline == Some(deadline);
+        return Err(wasmtime::Error::from(failure::TimeLimit { own }));
+    }
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+}
+
+fn wrong_argument(prepared: &Prepared, args: &[Val]) -> Option<String> {
+    let mut pairs = prepared.params.iter().zip(args);
+    pairs.find_map(|((name, ty), value)| values::check(name, value, ty).err())
+}
