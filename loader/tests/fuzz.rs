@@ -11,6 +11,7 @@ mod support;
 
 use std::fs;
 
+use loader::trust::{DenyList, VerifyKey};
 use loader::{Bundle, Loader};
 use mutation::{Random, mutated};
 use registry_schema::Digest;
@@ -177,6 +178,22 @@ fn headers_of_changed_artifacts() {
         let _ = Bundle::read(&built).unwrap().damaged_files().unwrap();
         write(&built, &before);
         fs::remove_file(file).unwrap();
+    });
+}
+
+/// What a deployment demands is read from files too.
+#[test]
+fn changed_keys_and_deny_lists() {
+    let key = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+               -----END PUBLIC KEY-----\n";
+    let digest = Digest::of(b"");
+    let list =
+        format!("# why\ncompiler 48.0.0-48.0.7 ADVISORY-1\nfile blake3:{digest}\nsource blake3:{digest} x\n");
+    VerifyKey::from_pem(key).unwrap();
+    DenyList::parse(&list).unwrap();
+    mutation::run("trust", |random| {
+        let _ = VerifyKey::from_pem(&String::from_utf8_lossy(&mutated(key.as_bytes(), random)));
+        let _ = DenyList::parse(&String::from_utf8_lossy(&mutated(list.as_bytes(), random)));
     });
 }
 

@@ -1,5 +1,5 @@
-//! Seeded mutations of input that programs must survive: shared by the tests named `fuzz` of both programs,
-//! which `scripts/fuzz` runs at length.
+//! Seeded mutations of input that programs must survive: shared by the test files `fuzz*` of both
+//! programs, which `scripts/fuzz` runs at length.
 //!
 //! `FUZZ_COUNT` cases (default [`COUNT`]) are run from the seed `FUZZ_SEED` (default 1) on, one seed each, so
 //! that `FUZZ_SEED=N FUZZ_COUNT=1` repeats case N. The seed of the case that runs is in
