@@ -41,7 +41,8 @@ pub(crate) struct Machine {
 impl Machine {
     /// This one.
     pub(crate) fn own() -> Self {
-        Self { triple: Triple::host(), missing, interprets: cfg!(feature = "pulley") }
+        let fits = cfg!(all(target_endian = "little", target_pointer_width = "64"));
+        Self { triple: Triple::host(), missing, interprets: cfg!(feature = "pulley") && fits }
     }
 
     /// The best target that it runs, whatever a bundle has: the highest level of its own kind.

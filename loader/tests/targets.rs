@@ -150,6 +150,33 @@ fn interpreted_guests_trap_and_call_hosts_like_native_ones() {
     loader.call_blocking("app:print", &[Val::String("from bytecode".to_owned())]).unwrap();
 }
 
+/// The asynchronous profile has an interpreter as well.
+#[cfg(feature = "p3")]
+#[test]
+fn interpreted_guests_may_be_asynchronous() {
+    if !cfg!(feature = "pulley") {
+        support::skipped("guests of `pulley64`", "this loader is built without the feature `pulley`");
+        return;
+    }
+    let source = r#"
+      (component
+        (core module $m
+          (import "" "return" (func $return (param i32)))
+          (func (export "f") (param i32) (result i32)
+            (call $return (i32.add (local.get 0) (i32.const 1)))
+            (i32.const 0))
+          (func (export "cb") (param i32 i32 i32) (result i32) unreachable))
+        (core func $return (canon task.return (result u32)))
+        (core instance $i (instantiate $m
+          (with "" (instance (export "return" (func $return))))))
+        (func (export "f") async (param "x" u32) (result u32)
+          (canon lift (core func $i "f") async (callback (func $i "cb")))))"#;
+    let built =
+        Registry::new().wat("f", source, "method: f").build_as(Caching::Cached, &["--target", "pulley64"]);
+    let loader = Loader::open(&built).unwrap();
+    assert_eq!(loader.call_blocking("app:f", &[Val::U32(41)]).unwrap(), Some(Val::U32(42)));
+}
+
 #[test]
 fn a_damaged_artifact_of_another_machine_is_found_by_its_header() {
     let host = Target::host().unwrap();
