@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use registry_schema::ErrorKind;
+use registry_schema::Target;
 use registry_schema::envelope::ManifestError;
 
 use crate::data::Data;
@@ -277,7 +278,12 @@ impl fmt::Display for OpenError {
                 for Difference { what, expected, found } in differences {
                     write!(f, "\n  {what}: expected {expected}, found {found}")?;
                 }
-                write!(f, "\n{REBUILD}")
+                // The compiler's own machine may be another one.
+                let elsewhere = differences.iter().any(|difference| difference.what == "target");
+                match Target::host().filter(|_| elsewhere) {
+                    Some(target) => write!(f, "\n{} --target {target}`", REBUILD.trim_end_matches('`')),
+                    None => write!(f, "\n{REBUILD}"),
+                }
             }
             Self::Engine(problem) => write!(f, "the engine can't be set up: {problem}"),
         }

@@ -107,10 +107,12 @@ fn a_bundle_for_another_machine_is_refused() {
         body["artifacts"][0]["target"] = json!(foreign());
     });
     let message = refusal(&built);
-    let host = Target::host().unwrap().triple.as_str();
-    assert!(message.contains(&format!("\n  target: expected up to `{host}")), "{message}");
+    let host = Target::host().unwrap();
+    let expected = format!("\n  target: expected up to `{}", host.triple.as_str());
+    assert!(message.contains(&expected), "{message}");
     let found = format!(", found `{}` (for another kind of machine){REBUILD}", foreign());
-    assert!(message.contains(&found), "{message}");
+    let found = format!("{} --target {host}`", found.trim_end_matches('`'));
+    assert!(message.ends_with(&found), "{message}");
 }
 
 #[test]
