@@ -116,6 +116,21 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(3600);
 /// Deepest nesting of calls: one more fails.
 pub const CALL_DEPTH_MAX: u32 = 64;
 
+/// Default of a service's longest start (`lifecycle.start_timeout`).
+pub const SERVICE_START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of a service's longest stop (`lifecycle.stop_timeout`).
+pub const SERVICE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of the time after which a service is stable (`lifecycle.stable_threshold`).
+pub const SERVICE_STABLE: Duration = Duration::from_secs(5);
+/// Default of the wait before the first restart (`lifecycle.restart.initial_delay`).
+pub const SERVICE_DELAY_INITIAL: Duration = Duration::from_secs(1);
+/// Default of the longest wait before a restart (`lifecycle.restart.max_delay`).
+pub const SERVICE_DELAY_MAX: Duration = Duration::from_secs(90);
+/// Default of the factor from one wait to the next (`lifecycle.restart.backoff_factor`).
+pub const SERVICE_BACKOFF_FACTOR: f64 = 2.0;
+/// Default of the random share of a wait (`lifecycle.restart.jitter`).
+pub const SERVICE_JITTER: f64 = 0.1;
+
 /// Deepest nesting of storages and of variables whose values name others.
 pub const ENV_DEPTH_MAX: usize = 16;
 /// Largest file of an `env.storage.file`, in bytes.

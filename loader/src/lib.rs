@@ -63,6 +63,7 @@ mod mapping;
 mod pool;
 #[cfg(feature = "lua")]
 pub mod security;
+pub mod supervisor;
 mod task;
 mod ticker;
 pub mod trust;

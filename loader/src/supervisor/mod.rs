@@ -1,0 +1,185 @@
+//! Services: what runs for as long as the loader serves (`en/guides/supervision.md`).
+//!
+//! A [`Supervisor`] starts them, dependencies first, restarts those that fail after growing waits, and stops
+//! them, dependents first. Each is driven by a task of its own (`driver.rs`), so that services of one level
+//! start side by side and a panic in one ends a run of that one alone.
+//!
+//! Services of a bundle are its entries (`entries.rs`); an embedding program may add its own.
+
+mod backoff;
+mod driver;
+mod entries;
+mod order;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use self::backoff::Jitter;
+pub use self::settings::{Restart, Settings};
+pub use self::state::{State, Status};
+
+use self::driver::Driver;
+use crate::context::Context;
+use crate::error::Error;
+
+/// A future that may be sent to another thread.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Something that runs for as long as the loader serves.
+pub trait Service: Send + Sync + 'static {
+    /// Starts one run: resolves when the service is ready, with the future of the run itself, which resolves
+    /// when it ends.
+    ///
+    /// A run that ends without an error is over; one that fails is repeated, unless its error says that this
+    /// is no use. When [`Run::stop`] is requested the run should end by itself; it is dropped after
+    /// `stop_timeout`, and so is a start after `start_timeout`: dropping must free all that it holds.
+    fn start(&self, run: Run) -> Boxed<'_, Result<Running, Error>>;
+}
+
+/// A run under way.
+pub type Running = Boxed<'static, Result<(), Error>>;
+
+/// What a run of a service gets.
+#[derive(Debug)]
+pub struct Run {
+    /// Who it acts for: actor and scope of its `lifecycle.security`.
+    pub context: Context,
+    /// When it should end.
+    pub stop: Stop,
+}
+
+/// Says when a run should end. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Waits until the run should end.
+    pub async fn requested(&mut self) {
+        // A supervisor that is gone wants nothing to go on.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+/// A service with all that a supervisor has to know of it.
+pub struct Declared {
+    /// Its name: the id of an entry, or a word without a colon.
+    pub name: String,
+    /// How it is started, restarted and stopped.
+    pub settings: Settings,
+    /// Services that run before it starts, and stop after it, by name.
+    pub requires: Vec<String>,
+    /// Who its runs act for.
+    pub context: Context,
+    /// What runs.
+    pub service: Arc<dyn Service>,
+}
+
+/// Services that are to be started together.
+#[derive(Default)]
+pub struct Supervisor {
+    declared: Vec<Declared>,
+    jitter: Jitter,
+    observer: Option<Arc<Observer>>,
+}
+
+/// Called at each change of a service's state, with its name. It must not block.
+pub type Observer = dyn Fn(&str, &State) + Send + Sync;
+
+impl Supervisor {
+    /// Takes one more service.
+    pub fn add(&mut self, service: Declared) {
+        self.declared.push(service);
+    }
+
+    /// Sets where the random share of waits comes from.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// Has `observer` called at each change of a service's state.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Fn(&str, &State) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Starts, on the current tokio runtime, every service that is to start on its own, and those that they
+    /// require.
+    ///
+    /// # Errors
+    /// `INVALID` for services that require each other in a circle, for one that requires what is not there,
+    /// and for two of one name.
+    pub fn start(self) -> Result<Serving, Error> {
+        let order = order::Order::new(&self.declared)?;
+        let (shutdown, stopping) = watch::channel(false);
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            self.declared.iter().map(|_| watch::channel(State::Unknown)).unzip();
+        let names = self.declared.iter().map(|declared| declared.name.clone());
+        let rows = names.zip(receivers.iter().cloned()).zip(&order.started);
+        let status = Status::new(rows.map(|((name, state), started)| (name, state, *started)));
+        let of = |indices: &[usize]| indices.iter().map(|index| receivers[*index].clone()).collect();
+        let mut drivers = Vec::new();
+        for (index, (declared, state)) in self.declared.into_iter().zip(senders).enumerate() {
+            if !order.started[index] {
+                continue;
+            }
+            let requires = &order.requires[index];
+            let driver = Driver {
+                requires: declared.requires.iter().cloned().zip::<Vec<_>>(of(requires)).collect(),
+                dependents: of(&order.dependents[index]),
+                declared,
+                state,
+                stopping: stopping.clone(),
+                jitter: self.jitter.clone(),
+                observer: self.observer.clone(),
+            };
+            drivers.push(AbortOnDrop(tokio::spawn(driver.drive())));
+        }
+        Ok(Serving { status, shutdown, drivers })
+    }
+}
+
+/// Services under way. Dropping it ends them at once.
+#[derive(Debug)]
+pub struct Serving {
+    status: Status,
+    shutdown: watch::Sender<bool>,
+    drivers: Vec<AbortOnDrop<()>>,
+}
+
+impl Serving {
+    /// How the services are.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Stops every service, dependents first, each within its `stop_timeout`.
+    pub async fn stop(mut self) {
+        // Drivers that have ended by themselves have dropped their end.
+        let _ = self.shutdown.send(true);
+        for driver in &mut self.drivers {
+            // A driver does not panic; one that did would have nothing left to stop.
+            let _ = (&mut driver.0).await;
+        }
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+#[derive(Debug)]
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
