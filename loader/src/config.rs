@@ -19,6 +19,11 @@ pub const INSTANCES_MAX: u64 = 1_000;
 /// Default of the instances that a process has at once, over all functions and both engines, idle ones that
 /// are kept included.
 pub const PROCESS_INSTANCES_MAX: usize = 1_000;
+/// Default of the memory that all guests have together, over both engines and Lua: so many parts out of so
+/// many of the machine's, or of the control group's.
+pub const PROCESS_MEMORY_SHARE: (u64, u64) = (3, 4);
+/// What a guest may pass to the host in one call, in bytes as they lie in the host's memory.
+pub const HOSTCALL_BYTES_MAX: usize = 128 << 20;
 /// Default of the slots of a `static` pool (`pool.workers`, `pool.size`).
 pub const POOL_SLOTS_STATIC: usize = 8;
 /// Default of the slots of a `lazy` or `adaptive` pool (`pool.max_size`).
@@ -182,4 +187,6 @@ pub struct Options {
     pub trust: Trust,
     /// Instances at once, 1 or more; default: [`PROCESS_INSTANCES_MAX`].
     pub instances_max: Option<usize>,
+    /// Memory of all guests together, in bytes; default: [`PROCESS_MEMORY_SHARE`] of the machine's.
+    pub memory_bytes_max: Option<u64>,
 }

@@ -19,7 +19,7 @@ use crate::host_state::HostState;
 #[cfg(feature = "wasi")]
 use crate::hosts::wasi::Given;
 use crate::instance::Instance;
-use crate::limits::Limiter;
+use crate::limits::EntryLimits;
 use crate::loader::Inner;
 use crate::pool::kept::Shelf;
 use crate::pool::{Pool, Reader};
@@ -28,7 +28,7 @@ use crate::pool::{Pool, Reader};
 pub(crate) struct WasmFunction {
     pub(crate) id: Arc<EntryId>,
     pub(crate) wasm: WasmEntry,
-    pub(crate) limiter: Limiter,
+    pub(crate) limits: EntryLimits,
     pub(crate) max_execution: Option<Duration>,
     pub(crate) pool: Arc<Pool>,
     /// Idle instances, where the entry keeps them.
@@ -88,7 +88,7 @@ impl WasmFunction {
         let milliseconds = limits.max_execution_ms.as_ref();
         let milliseconds = milliseconds.map(|value| number("limits.max_execution_ms", value)).transpose()?;
         Ok(Self {
-            limiter: Limiter::new(&limits, number)?,
+            limits: EntryLimits::new(&limits, number)?,
             #[cfg(feature = "lua")]
             retry,
             max_execution: milliseconds.map(Duration::from_millis),

@@ -9,12 +9,14 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline, component};
 
 use crate::bulk::{self, Arguments, Value};
 use crate::call_id::CallId;
+use crate::config::HOSTCALL_BYTES_MAX;
 use crate::context::Context;
 use crate::error::Error;
 use crate::failure;
 use crate::function::{Prepared, WasmFunction};
 use crate::host_state::HostState;
 use crate::hosts::Stdio;
+use crate::limits::Limiter;
 use crate::loader::Inner;
 use crate::pool::bound::Place;
 use crate::values;
@@ -59,7 +61,7 @@ impl Instance {
             inner: Arc::downgrade(inner),
             entry: Arc::clone(&function.id),
             call,
-            limiter: function.limiter.clone(),
+            limiter: Limiter::new(function.limits, inner.budget.share()),
             own_deadline: None,
             context: context.clone(),
             #[cfg(feature = "wasi")]
@@ -67,6 +69,7 @@ impl Instance {
         };
         let mut store = Store::new(prepared.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.epoch_deadline_callback(at_tick);
         Ok(Self { store, instance: None, uses: 0, is_broken: false, _place: place })
     }

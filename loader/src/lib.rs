@@ -29,6 +29,7 @@
 //!
 //! Without features the crate runs components that import nothing but the embedder's own interfaces.
 
+mod budget;
 mod bulk;
 mod bundle;
 mod call;
@@ -75,6 +76,7 @@ mod verify;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+pub use budget::MemorySnapshot;
 pub use bundle::Bundle;
 pub use call_id::CallId;
 pub use config::Options;

@@ -4,23 +4,24 @@ use registry_schema::authored::scalar::Templated;
 use registry_schema::authored::wasm::Limits;
 use wasmtime::ResourceLimiter;
 
+use crate::budget::Share;
 use crate::config::{INSTANCES_MAX, MEMORY_BYTES_MAX, RETAINED_MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
 use crate::error::Error;
 
-/// Counts what an instance has and refuses what is over.
-#[derive(Debug, Clone)]
-pub(crate) struct Limiter {
-    memory_bytes_max: u64,
-    memory_bytes: u64,
-    table_elements_max: u64,
-    table_elements: u64,
-    instances_max: u64,
-    retained_bytes_max: u64,
-    refused: Option<&'static str>,
+/// Size of an element of a table, in bytes.
+const ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
+
+/// The limits of an entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntryLimits {
+    pub(crate) memory_bytes_max: u64,
+    pub(crate) table_elements_max: u64,
+    pub(crate) instances_max: u64,
+    pub(crate) retained_bytes_max: u64,
 }
 
-impl Limiter {
-    /// The limits of an entry, defaults where it has none. `number` resolves a field.
+impl EntryLimits {
+    /// Those that an entry gives, defaults where it has none. `number` resolves a field.
     pub(crate) fn new(
         limits: &Limits,
         number: impl Fn(&str, &Templated<u64>) -> Result<u64, Error>,
@@ -31,21 +32,44 @@ impl Limiter {
         };
         Ok(Self {
             memory_bytes_max: or("limits.max_memory_bytes", &limits.max_memory_bytes, MEMORY_BYTES_MAX)?,
-            memory_bytes: 0,
             table_elements_max: or(
                 "limits.max_table_elements",
                 &limits.max_table_elements,
                 TABLE_ELEMENTS_MAX,
             )?,
-            table_elements: 0,
             instances_max: or("limits.max_instances", &limits.max_instances, INSTANCES_MAX)?,
             retained_bytes_max: or(
                 "limits.max_retained_memory_bytes",
                 &limits.max_retained_memory_bytes,
                 RETAINED_MEMORY_BYTES_MAX,
             )?,
-            refused: None,
         })
+    }
+}
+
+/// A limit that was met.
+#[derive(Debug, Clone, Copy)]
+enum Refused {
+    Memory,
+    Table,
+    /// The one of all guests together.
+    Process,
+}
+
+/// Counts what an instance has and refuses what is over.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    limits: EntryLimits,
+    memory_bytes: u64,
+    table_elements: u64,
+    /// What it has of the memory of all guests.
+    share: Share,
+    refused: Option<Refused>,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: EntryLimits, share: Share) -> Self {
+        Self { limits, memory_bytes: 0, table_elements: 0, share, refused: None }
     }
 
     /// Forgets what was refused: another call begins.
@@ -55,38 +79,44 @@ impl Limiter {
 
     /// Whether the instance has little enough memory to be kept between calls.
     pub(crate) fn may_be_kept(&self) -> bool {
-        self.memory_bytes <= self.retained_bytes_max
+        self.memory_bytes <= self.limits.retained_bytes_max
     }
 
     /// The limit that was met, for the message of a trap that follows.
     pub(crate) fn refused(&self) -> Option<String> {
-        let limit = self.refused?;
-        let maximum = match limit {
-            "max_memory_bytes" => self.memory_bytes_max,
-            _ => self.table_elements_max,
+        let EntryLimits { memory_bytes_max, table_elements_max, .. } = self.limits;
+        Some(match self.refused? {
+            Refused::Memory => format!("limit `max_memory_bytes` of {memory_bytes_max} was reached"),
+            Refused::Table => format!("limit `max_table_elements` of {table_elements_max} was reached"),
+            Refused::Process => {
+                format!("the memory of all guests together, {} bytes, is in use", self.share.bytes_max())
+            }
+        })
+    }
+
+    /// What a count becomes with a growth of `by`; `None` when a limit refuses it.
+    fn grown(&mut self, used: u64, by: u64, what: Refused) -> Option<u64> {
+        let (maximum, unit) = match what {
+            Refused::Table => (self.limits.table_elements_max, ELEMENT_BYTES),
+            _ => (self.limits.memory_bytes_max, 1),
         };
-        Some(format!("limit `{limit}` of {maximum} was reached"))
+        let Some(total) = used.checked_add(by).filter(|total| *total <= maximum) else {
+            self.refused = Some(what);
+            return None;
+        };
+        if !self.share.grow(by.saturating_mul(unit)) {
+            self.refused = Some(Refused::Process);
+            return None;
+        }
+        Some(total)
     }
 }
 
-/// Counts a growth from `current` to `desired` towards `used`; whether it is allowed. What the guest's own
-/// maximum refuses is none of our limits' business.
-fn grow(
-    used: &mut u64,
-    limit: (&'static str, u64),
-    refused: &mut Option<&'static str>,
-    (current, desired, maximum): (usize, usize, Option<usize>),
-) -> bool {
-    if maximum.is_some_and(|maximum| desired > maximum) {
-        return false;
-    }
-    let total = used.saturating_add(desired.saturating_sub(current) as u64);
-    if total > limit.1 {
-        *refused = Some(limit.0);
-        return false;
-    }
-    *used = total;
-    true
+/// By how much something grows; `None` when the guest's own maximum refuses it, which is none of our limits'
+/// business.
+fn growth(current: usize, desired: usize, maximum: Option<usize>) -> Option<u64> {
+    let allowed = maximum.is_none_or(|maximum| desired <= maximum);
+    allowed.then(|| desired.saturating_sub(current) as u64)
 }
 
 impl ResourceLimiter for Limiter {
@@ -96,8 +126,10 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let limit = ("max_memory_bytes", self.memory_bytes_max);
-        Ok(grow(&mut self.memory_bytes, limit, &mut self.refused, (current, desired, maximum)))
+        let Some(by) = growth(current, desired, maximum) else { return Ok(false) };
+        let grown = self.grown(self.memory_bytes, by, Refused::Memory);
+        self.memory_bytes = grown.unwrap_or(self.memory_bytes);
+        Ok(grown.is_some())
     }
 
     fn table_growing(
@@ -106,12 +138,14 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let limit = ("max_table_elements", self.table_elements_max);
-        Ok(grow(&mut self.table_elements, limit, &mut self.refused, (current, desired, maximum)))
+        let Some(by) = growth(current, desired, maximum) else { return Ok(false) };
+        let grown = self.grown(self.table_elements, by, Refused::Table);
+        self.table_elements = grown.unwrap_or(self.table_elements);
+        Ok(grown.is_some())
     }
 
     fn instances(&self) -> usize {
-        usize::try_from(self.instances_max).unwrap_or(usize::MAX)
+        usize::try_from(self.limits.instances_max).unwrap_or(usize::MAX)
     }
 }
 
@@ -119,8 +153,15 @@ impl ResourceLimiter for Limiter {
 mod tests {
     use super::*;
 
+    use crate::budget::Budget;
+
     fn limiter() -> Limiter {
-        Limiter::new(&Limits::default(), |_, value| Ok(*value.value().unwrap())).unwrap()
+        limiter_of(&Budget::new(Some(u64::MAX)))
+    }
+
+    fn limiter_of(budget: &std::sync::Arc<Budget>) -> Limiter {
+        let limits = EntryLimits::new(&Limits::default(), |_, value| Ok(*value.value().unwrap()));
+        Limiter::new(limits.unwrap(), budget.share())
     }
 
     #[test]
@@ -140,5 +181,22 @@ mod tests {
         assert!(!limiter.memory_growing(0, 2, Some(1)).unwrap());
         assert!(!limiter.table_growing(0, 2, Some(1)).unwrap());
         assert!(limiter.refused().is_none());
+    }
+
+    #[test]
+    fn all_guests_have_one_memory() {
+        let budget = Budget::new(Some(1 << 20));
+        let mut one = limiter_of(&budget);
+        let mut other = limiter_of(&budget);
+        assert!(one.memory_growing(0, 1 << 19, None).unwrap());
+        assert!(!other.memory_growing(0, (1 << 19) + 1, None).unwrap());
+        assert_eq!(other.refused().unwrap(), "the memory of all guests together, 1048576 bytes, is in use");
+        // An element of a table is a pointer.
+        assert!(!other.table_growing(0, (1 << 16) + 1, None).unwrap());
+        assert!(other.table_growing(0, 1 << 16, None).unwrap());
+        drop(one);
+        assert!(other.memory_growing(0, 1 << 19, None).unwrap());
+        drop(other);
+        assert_eq!(budget.snapshot().used, 0);
     }
 }

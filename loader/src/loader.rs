@@ -9,6 +9,7 @@ use registry_schema::wit::Signature;
 use registry_schema::{Digest, EntryId, ErrorKind, Profile};
 use wasmtime::component::{Component, LinkerInstance, Type, Val};
 
+use crate::budget::{Budget, MemorySnapshot};
 use crate::bulk::Value;
 use crate::bundle::Bundle;
 #[cfg(feature = "lua")]
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) ticker: Arc<Ticker>,
     /// Places for instances.
     pub(crate) bound: Bound,
+    /// Memory of all guests.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) log: Arc<dyn GuestLog>,
     #[cfg(feature = "lua")]
     pub(crate) security: Security,
@@ -161,6 +164,7 @@ impl LoaderBuilder {
             engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
             bound: Bound::new(places),
+            budget: Budget::new(self.options.memory_bytes_max),
             options: self.options,
             components: Mutex::default(),
             callables: RwLock::default(),
@@ -334,6 +338,11 @@ impl Loader {
     /// The instances that there are.
     pub fn instances(&self) -> InstancesSnapshot {
         self.inner.bound.snapshot()
+    }
+
+    /// The memory that guests have.
+    pub fn memory(&self) -> MemorySnapshot {
+        self.inner.budget.snapshot()
     }
 
     /// Raises the epoch once: what the ticker does every [`crate::config::TICK`]. For

@@ -10,6 +10,7 @@ use std::task::{self, Poll, Waker};
 use mlua::{FromLuaMulti, Function, Lua, MultiValue, Value};
 use registry_schema::EntryId;
 
+use crate::budget::Share;
 use crate::context::Context;
 use crate::loader::Inner;
 
@@ -60,6 +61,8 @@ pub(super) struct Current {
     pub(super) inner: Arc<Inner>,
     pub(super) entry: Arc<EntryId>,
     pub(super) context: Context,
+    /// What the state has of the memory of all guests, as of the last turn.
+    pub(super) memory: Share,
     /// The wait that the running coroutine would begin.
     pub(super) ticket: Ticket,
     /// Operations begun since it was resumed.

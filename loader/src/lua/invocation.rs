@@ -78,6 +78,7 @@ impl<'a> Invocation<'a> {
     fn new(inner: &Arc<Inner>, state: &'a State, function: &LuaFunction, context: Context) -> Self {
         state.host.set(Some(Current {
             inner: Arc::clone(inner),
+            memory: inner.budget.share(),
             entry: Arc::clone(&function.id),
             context,
             ticket: Ticket { task: 0, wait: 0 },

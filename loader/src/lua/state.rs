@@ -81,13 +81,19 @@ impl State {
     }
 }
 
-/// Lets others run every so many instructions, and ends what is past its deadline.
+/// Lets others run every so many instructions, ends what is past its deadline, and counts memory: what is
+/// refused is an error that the invocation may handle, as one of its own limit is.
 fn interrupt(lua: &Lua, host: &Host) -> mlua::Result<()> {
     let past = || mlua::Error::runtime("the time limit was reached");
     let host = host.clone();
     let turn = HookTriggers::new().every_nth_instruction(LUA_INSTRUCTIONS_PER_TURN);
     lua.set_global_hook(turn, move |lua, _| {
-        let deadline = host.with(|current| current.context.deadline())?;
+        let bytes = lua.used_memory() as u64;
+        let (deadline, fits) =
+            host.with(|current| (current.context.deadline(), current.memory.set(bytes)))?;
+        if !fits {
+            return Err(mlua::Error::MemoryError("the memory of all guests together is in use".into()));
+        }
         if deadline.is_none_or(|deadline| tokio::time::Instant::now() < deadline) {
             // Where nothing can be suspended, in a callback of a library function, this is no yield.
             return Ok(VmState::Yield);

@@ -1,9 +1,10 @@
 //! Each limit is reached, named, and the system goes on: memory, tables and instances. Time has a module of
 //! its own, the stack is among the failures.
 
-use loader::{ErrorKind, Fault, Loader, Val};
+use loader::config::HOSTCALL_BYTES_MAX;
+use loader::{Context, Data, ErrorKind, Fault, Loader, Options, Val};
 
-use crate::outcomes::{call, expect_failure, expect_number};
+use crate::outcomes::{call, expect_failure, expect_number, failure};
 use crate::support::Registry;
 
 /// Grows its memory by `pages`, and traps when it can't or returns the size in pages.
@@ -148,4 +149,81 @@ async fn limits_come_from_the_environment() {
         problem: problem.to_owned(),
     };
     assert_eq!(faults, [unavailable("unset", unset), unavailable("wrong", wrong)]);
+}
+
+/// One memory for all: what one guest has, others have not.
+#[tokio::test]
+async fn all_guests_have_one_memory() {
+    let built = Registry::new().wat("grow", GROW, &growing("")).answer("answer", 42).build();
+    let options = Options { memory_bytes_max: Some(1 << 20), ..Options::default() };
+    let loader = Loader::builder().options(options).open(&built).unwrap();
+    let over = format!(
+        "`app:grow` failed in `grow`: {TRAPPED} (the memory of all guests together, 1048576 bytes, is in use)"
+    );
+    for _ in 0..2 {
+        assert_eq!(call(&loader, "grow", &[Val::U32(15)]).await, Ok(Some(Val::U32(16))));
+        expect_failure(&loader, "grow", &[Val::U32(16)], ErrorKind::Internal, &over).await;
+        expect_number(&loader, "answer", 42).await;
+        assert_eq!(loader.memory().used, 0);
+    }
+}
+
+/// Lua draws from the same memory: it is refused while it grows, and may handle that.
+#[tokio::test]
+async fn lua_has_its_part_of_the_memory_of_all_guests() {
+    let built = Registry::new()
+        .entries(
+            r#"- name: hoard
+  kind: function.lua
+  source: |
+    return function(count)
+        local hoard = {}
+        for index = 1, count do
+            hoard[index] = string.rep("x", 1024) .. index
+        end
+        return #hoard
+    end"#,
+        )
+        .build();
+    let options = Options { memory_bytes_max: Some(8 << 20), ..Options::default() };
+    let loader = Loader::builder().options(options).open(&built).unwrap();
+    let hoard = |count| loader.call_data("app:hoard", vec![Data::Integer(count)], Context::default());
+    for _ in 0..2 {
+        assert_eq!(hoard(100).await, Ok(Data::Integer(100)));
+        let error = hoard(1_000_000).await.unwrap_err();
+        assert!(error.message().contains("the memory of all guests together is in use"), "{error}");
+        assert_eq!(loader.memory().used, 0);
+    }
+}
+
+/// A guest that gives the host more than it takes at once.
+#[tokio::test]
+async fn copies_for_the_host_up_to_their_limit() {
+    let source = r#"(component
+      (import "acme:host/sink@1.0.0" (instance $sink (export "take" (func (param "bytes" (list u8))))))
+      (core module $memory (memory (export "memory") 1))
+      (core instance $memory (instantiate $memory))
+      (core func $take (canon lower (func $sink "take") (memory $memory "memory")))
+      (core module $module
+        (import "memory" "memory" (memory 1))
+        (import "sink" "take" (func $take (param i32 i32)))
+        (func (export "give") (param $bytes i32)
+          (drop (memory.grow (i32.const 2100)))
+          (call $take (i32.const 0) (local.get $bytes))))
+      (core instance $instance (instantiate $module
+        (with "memory" (instance $memory))
+        (with "sink" (instance (export "take" (func $take))))))
+      (func (export "give") (param "bytes" u32) (canon lift (core func $instance "give"))))"#;
+    let built = Registry::new().wat("give", source, "method: give\nimports: [\"acme:host/sink\"]").build();
+    let builder = Loader::builder().host_interface("acme:host/sink@1.0.0", |interface| {
+        interface.func_wrap("take", |_, (_,): (Vec<u8>,)| Ok(()))
+    });
+    let loader = builder.open(&built).unwrap();
+    let most = u32::try_from(HOSTCALL_BYTES_MAX).unwrap();
+    for _ in 0..2 {
+        assert_eq!(call(&loader, "give", &[Val::U32(most)]).await, Ok(None));
+        let (kind, message) = failure(&loader, "give", &[Val::U32(most + 1)]).await;
+        assert_eq!(kind, ErrorKind::Internal);
+        assert!(message.contains("fuel allocated for hostcalls has been exhausted"), "{message}");
+    }
 }
