@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use registry_schema::engine::{COMPILER_VERSION, EngineOptions};
 use registry_schema::envelope::{Envelope, ManifestError};
 use registry_schema::manifest::{
-    Artifact, COMPONENTS_DIR, Component, Head, MANIFEST_BYTES_MAX, MANIFEST_FILE,
+    Artifact, COMPONENTS_DIR, Component, Entry, Head, MANIFEST_BYTES_MAX, MANIFEST_FILE, lua_path,
 };
 use registry_schema::manifest_file::Manifest;
 use registry_schema::{Digest, Profile, Target};
@@ -63,7 +63,8 @@ impl Bundle {
         } else {
             Vec::new()
         };
-        bundle.denied = demanded.denied.apply(&bundle.manifest, &components).map_err(refused)?;
+        bundle.denied =
+            demanded.denied.apply(&bundle.manifest, bundle.target, &components).map_err(refused)?;
         Ok(bundle)
     }
 
@@ -140,9 +141,11 @@ impl Bundle {
         Ok(artifact)
     }
 
-    /// Why the component must not be used, if the deny list has it.
-    pub(crate) fn denied_component(&self, component: Digest) -> Option<String> {
-        self.denied.component(component).map(trust::denied)
+    /// Why what `entry` runs must not be used, if the deny list has it.
+    pub(crate) fn denied(&self, entry: &Entry) -> Option<String> {
+        let component = entry.wasm.as_ref().and_then(|wasm| self.denied.component(wasm.component));
+        let source = entry.lua.as_ref().and_then(|lua| self.denied.file(&lua_path(lua.source)));
+        component.or(source).map(trust::denied)
     }
 
     /// What is known of the components: where they came from, what they import and export.

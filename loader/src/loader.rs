@@ -394,13 +394,13 @@ impl Inner {
         if let Some(reason) = &entry.unavailable {
             return Some(reason.clone());
         }
+        if let Some(reason) = self.bundle.denied(entry) {
+            return Some(reason);
+        }
         if entry.lua.is_some() && !cfg!(feature = "lua") {
             return Some("needs a loader built with the feature `lua`".to_owned());
         }
         let wasm = entry.wasm.as_ref()?;
-        if let Some(reason) = self.bundle.denied_component(wasm.component) {
-            return Some(reason);
-        }
         if !engines::offers(wasm.profile) {
             return Some("needs a loader built with the feature `p3`".to_owned());
         }

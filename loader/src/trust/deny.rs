@@ -20,10 +20,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use registry_schema::Digest;
 use registry_schema::envelope::ManifestError;
 use registry_schema::manifest::Component;
 use registry_schema::manifest_file::Manifest;
+use registry_schema::{Digest, Target};
 
 use super::CompilerVersion;
 use crate::config::DENY_LIST_BYTES_MAX;
@@ -140,13 +140,15 @@ impl DenyList {
         !self.sources.is_empty() || !self.adapters.is_empty()
     }
 
-    /// What of `manifest` is denied; `components` are those of the bundle if [`DenyList::needs_origins`].
+    /// What of `manifest` is denied where the artifacts of `target` are used; `components` are those of the
+    /// bundle if [`DenyList::needs_origins`].
     ///
     /// # Errors
     /// When a record of the manifest is malformed.
     pub(crate) fn apply(
         &self,
         manifest: &Manifest,
+        target: Option<Target>,
         components: &[Component],
     ) -> Result<Denied, ManifestError> {
         let mut denied = Denied { components: self.components.clone(), ..Denied::default() };
@@ -170,6 +172,9 @@ impl DenyList {
             let by_file = self.files.get(&artifact.digest);
             let reason = by_file.or_else(|| denied.components.get(&artifact.component)).cloned();
             if let Some(reason) = reason {
+                if Some(artifact.target) == target {
+                    denied.components.insert(artifact.component, reason.clone());
+                }
                 denied.paths.insert(artifact.path(), reason);
             }
         }

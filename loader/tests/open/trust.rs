@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use loader::trust::{DenyList, Trust, VerifyKey};
-use loader::{ErrorKind, Loader, OpenError, Options, Val};
+use loader::{ErrorKind, Fault, Loader, OpenError, Options, Val};
 use registry_schema::manifest::MANIFEST_FILE;
 use serde_json::json;
 use tempfile::TempDir;
@@ -248,9 +248,11 @@ fn what_is_denied_of_a_bundle_ends_its_entries_alone() {
     let component = components.iter().find(|it| it.digest == artifact.component).unwrap();
     let source = component.sources[0];
     let reason = "denied by the deny list: burnt";
-    for list in
-        [format!("component blake3:{} burnt", artifact.component), format!("source blake3:{source} burnt")]
-    {
+    for list in [
+        format!("component blake3:{} burnt", artifact.component),
+        format!("source blake3:{source} burnt"),
+        format!("file blake3:{} burnt", artifact.digest),
+    ] {
         let loader = open(&built, denied(&list)).unwrap();
         let error = loader.call_blocking("app:bad", &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{list}");
@@ -258,11 +260,41 @@ fn what_is_denied_of_a_bundle_ends_its_entries_alone() {
         let shown = loader.entries().unwrap().into_iter().find(|entry| entry.id.to_string() == "app:bad");
         assert_eq!(shown.unwrap().unavailable.as_deref(), Some(reason));
         assert_eq!(loader.call_blocking("app:good", &[]).unwrap(), Some(Val::U32(good)));
+        // `verify` opens no such file either.
+        let path = artifact.path();
+        assert_eq!(loader.verify().unwrap().faults, [Fault::File { path, problem: reason.to_owned() }]);
     }
-    let loader = open(&built, denied(&format!("file blake3:{} burnt", artifact.digest))).unwrap();
-    let error = loader.call_blocking("app:bad", &[]).unwrap_err();
-    assert_eq!(error.message(), format!("`app:bad`: can't load `{}`: {reason}", artifact.path()));
-    assert_eq!(loader.call_blocking("app:good", &[]).unwrap(), Some(Val::U32(good)));
+}
+
+#[cfg(feature = "lua")]
+#[test]
+fn denied_lua_sources_end_their_entries_and_those_that_import_them() {
+    let built = Registry::new()
+        .entries(
+            "
+- {name: lib, kind: library.lua, source: 'return {one = function() return 1 end}'}
+- name: uses
+  kind: function.lua
+  source: 'return {main = function() return require(\"lib\").one() end}'
+  method: main
+  imports: {lib: lib}
+- {name: bad, kind: function.lua, source: 'return {main = function() return 2 end}', method: main}
+",
+        )
+        .build();
+    let source = |name: &str| {
+        let id = format!("app:{name}");
+        let entry = built.body().entries.into_iter().find(|entry| entry.id.to_string() == id).unwrap();
+        entry.lua.unwrap().source
+    };
+    let list = format!("file blake3:{} burnt\nfile blake3:{} burnt", source("lib"), source("bad"));
+    let loader = open(&built, denied(&list)).unwrap();
+    let call = |id: &str| loader.call_data_blocking(id, vec![], loader::Context::default()).unwrap_err();
+    let error = call("app:bad");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.message(), "`app:bad` is not available: denied by the deny list: burnt");
+    let error = call("app:uses");
+    assert!(error.message().contains("denied by the deny list: burnt"), "{error}");
 }
 
 /// Origins are known by a file of the bundle: if it is damaged, nothing is known to be allowed.
