@@ -14,7 +14,7 @@ use crate::adapters::PREVIEW1;
 use crate::diagnostic::Code;
 use crate::fault::{Fault, listed};
 use crate::method::is_http_handler;
-use crate::suggest::nearest;
+use registry_schema::suggest::nearest;
 
 /// The last WASI 0.2 release that the host has.
 const PREVIEW2_PATCH_MAX: u64 = 12;

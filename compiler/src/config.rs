@@ -1,8 +1,8 @@
 //! `.wippy.yaml`: what it changes in the registry, and what of it the loader reads.
 //!
 //! `vars` are put in place of `${name}` here; `${env:NAME}` and `${NAME|default}` are resolved at boot
-//! and travel as written. Only the sections in `SECTIONS` travel: others may hold secrets. Profiles
-//! are not selected.
+//! and travel as written. Only the sections that the loader reads travel: others may hold secrets.
+//! Profiles are not selected.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,25 +12,11 @@ use registry_schema::document::{Key, Node, Value};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, SourceFile};
 use crate::lock::{Replacement, replacements};
 use crate::read;
-use crate::suggest::did_you_mean;
 use crate::vars::Vars;
+use registry_schema::suggest::did_you_mean;
 
 /// Name of the file, in the root.
 pub(crate) const CONFIG_FILE: &str = ".wippy.yaml";
-
-/// The sections that the loader reads.
-pub(crate) const SECTIONS: [&str; 10] = [
-    "logger",
-    "logmanager",
-    "metrics",
-    "otel",
-    "prometheus",
-    "scheduler",
-    "security",
-    "shutdown",
-    "supervisor",
-    "wasm",
-];
 
 /// The file, checked; all empty when there is none.
 #[derive(Debug, Default)]
@@ -94,7 +80,9 @@ impl Reader<'_> {
             .and_then(|workspace| workspace.get("replacements"))
             .map_or_else(Vec::new, |section| replacements(&self.file, section));
         let mut sections = serde_json::Map::new();
-        for (key, node) in pairs.iter().filter(|(key, _)| SECTIONS.contains(&key.name.as_str())) {
+        for (key, node) in
+            pairs.iter().filter(|(key, _)| loader::settings::SECTIONS.contains(&key.name.as_str()))
+        {
             match node.value {
                 Value::Map(_) => {
                     let resolved = vars.interpolate(node, self.diagnostics);
@@ -103,6 +91,9 @@ impl Reader<'_> {
                 Value::Null => {}
                 _ => self.wrong(node, "expected a mapping"),
             }
+        }
+        for problem in loader::settings::check(&sections) {
+            self.setting(node, problem);
         }
         Config {
             file: Some(self.file),
@@ -154,6 +145,23 @@ impl Reader<'_> {
             }
         }
         (namespaces, entries)
+    }
+
+    /// Says what is wrong with a setting, at the innermost key of its path.
+    fn setting(&mut self, node: &Node, problem: loader::settings::Problem) {
+        let mut span = node.span;
+        let mut within = Some(node);
+        for part in problem.path.split('.') {
+            let Some(Node { value: Value::Map(pairs), .. }) = within else { break };
+            let Some((key, node)) = pairs.iter().find(|(key, _)| key.name == part) else { break };
+            span = key.span;
+            within = Some(node);
+        }
+        let message = format!("setting `{}`: {}", problem.path, problem.message);
+        let mut diagnostic =
+            Diagnostic::new(Code::ConfigInvalid, message).at(Place { file: Arc::clone(&self.file), span });
+        diagnostic.help = problem.help;
+        self.diagnostics.push(diagnostic);
     }
 
     fn wrong(&mut self, node: &Node, expected: &str) {

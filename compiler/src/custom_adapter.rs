@@ -18,8 +18,8 @@ use crate::componentize::AdapterSource;
 use crate::core_module::{CoreExport, CoreImport, CoreModule, CoreSignature};
 use crate::diagnostic::Code;
 use crate::fault::{Fault, listed};
-use crate::suggest::nearest;
 use crate::wit_source::WitSource;
+use registry_schema::suggest::nearest;
 
 /// The module and field by which an adapter imports the memory of the module that it serves.
 const MAIN_MEMORY: (&str, &str) = ("env", "memory");

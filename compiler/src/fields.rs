@@ -7,8 +7,8 @@ use registry_schema::document::{Node, Span, Value};
 
 use crate::diagnostic::{Code, Diagnostics};
 use crate::raw::RawEntry;
-use crate::suggest::nearest;
 use crate::tree;
+use registry_schema::suggest::nearest;
 
 /// Most faults of one entry that are looked for.
 const FAULTS_MAX: usize = 16;

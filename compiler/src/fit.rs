@@ -15,8 +15,8 @@ use crate::core_module::{CoreExport, CoreImport, CoreModule, CoreSignature};
 use crate::diagnostic::Code;
 use crate::fault::{Fault, listed};
 use crate::signature::signature;
-use crate::suggest::nearest;
 use crate::wit_source::WitSource;
+use registry_schema::suggest::nearest;
 
 /// What must be done for a module to fit.
 #[derive(Debug, Default)]

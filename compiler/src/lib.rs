@@ -54,7 +54,6 @@ mod shown;
 pub mod sign;
 mod signature;
 mod source;
-mod suggest;
 mod tree;
 pub mod types;
 mod vars;

@@ -8,8 +8,8 @@ use registry_schema::{EntryId, EntryRef};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
 use crate::raw::RawEntry;
-use crate::suggest::did_you_mean;
 use crate::tree;
+use registry_schema::suggest::did_you_mean;
 
 /// A parameter of a dependency.
 struct Parameter {

@@ -8,7 +8,7 @@ use registry_schema::manifest::{ExportPath, ExportRecord};
 
 use crate::diagnostic::Code;
 use crate::fault::{Fault, listed};
-use crate::suggest::nearest;
+use registry_schema::suggest::nearest;
 
 /// The field that all faults here are about.
 const FIELD: &str = "method";

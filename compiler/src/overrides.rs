@@ -8,8 +8,8 @@ use registry_schema::{EntryId, Namespace};
 use crate::config::Config;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::raw::RawEntry;
-use crate::suggest::did_you_mean;
 use crate::tree;
+use registry_schema::suggest::did_you_mean;
 
 /// Takes the entries out that `disable` names, and says which they are.
 pub(crate) fn disable(

@@ -14,8 +14,8 @@ use registry_schema::{EntryId, Namespace};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, SourceFile};
 use crate::raw::RawEntry;
 use crate::read;
-use crate::suggest::{did_you_mean, nearest};
 use crate::walk::{Candidate, Walked};
+use registry_schema::suggest::{did_you_mean, nearest};
 
 /// Keys of a definition file that are no field of an entry.
 const FILE_KEYS: [&str; 4] = ["version", "namespace", "meta", "entries"];

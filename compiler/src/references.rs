@@ -12,8 +12,8 @@ use crate::constraints::lifecycle;
 use crate::diagnostic::{Code, Diagnostics, Place};
 use crate::offered::is_known;
 use crate::raw::RawEntry;
-use crate::suggest::did_you_mean;
 use crate::tree;
+use registry_schema::suggest::did_you_mean;
 
 /// Most missing references for which a similar id is looked for: each looks at all ids.
 const SUGGESTIONS_MAX: usize = 64;

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use loader::settings::Overrides;
 use loader::trust::{Trust, VerifyKey};
 use loader::{Bundle, ErrorKind, Fault, Loader, Options, PassedOver};
 use registry_schema::Target;
@@ -29,7 +30,9 @@ pub(crate) fn run(built: &BuildOptions, body: &Body, registry: &Registry) -> Vec
         Ok((_, targets)) => {
             let trust = Trust { keys: key.into_iter().collect(), ..Trust::default() };
             let load = |target| {
-                let options = Options { target, trust: trust.clone(), ..Options::default() };
+                // The settings of where it will run are not known here.
+                let overrides = Overrides::defaults_only();
+                let options = Options { target, trust: trust.clone(), overrides, ..Options::default() };
                 load(&built.out, options, registry)
             };
             targets.into_iter().flat_map(load).collect()

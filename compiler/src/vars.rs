@@ -11,7 +11,7 @@ use std::sync::Arc;
 use registry_schema::document::{Key, Node, Span, Value};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, SourceFile};
-use crate::suggest::did_you_mean;
+use registry_schema::suggest::did_you_mean;
 
 /// Most bytes that variables may put into the file, so that references to references can't exhaust
 /// memory. A value that is no text counts as 64.

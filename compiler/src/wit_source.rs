@@ -7,8 +7,8 @@ use wit_parser::{
 
 use crate::diagnostic::Code;
 use crate::fault::Fault;
-use crate::suggest::nearest;
 use crate::wit_text::WitText;
+use registry_schema::suggest::nearest;
 
 /// Types that need no definition, for suggestions.
 const TYPES: &[&str] = &[

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
+use loader::Sealing;
+use loader::settings::{Overrides, Source};
 use loader::trust::CompilerVersion;
 
 /// What `--help` prints.
@@ -17,17 +19,24 @@ Commands:
   call ID [ARG...]                 call a function; arguments and result in WAVE, of Lua in JSON
   call ID --json '[ARG, ...]'      the same in JSON
   verify                           check every file, load and link every entry, run no guest
+  config                           every setting with its value and where that came from
 
 Options:
-  --bundle DIR    bundle to open [default: dist]
-  --root DIR      folder that relative paths of entries start from [default: the working directory]
-  --seal          map artifacts from sealed copies, never from their files
+  --bundle DIR    bundle to open [default: dist; WIPPY_BUNDLE]
+  --root DIR      folder that relative paths of entries start from
+                  [default: the working directory; WIPPY_ROOT]
+  --seal          map artifacts from sealed copies, never from their files [WIPPY_SEAL]
   --verify-key FILE           refuse bundles that this key has not signed; may be repeated
   --minimum-compiler VERSION  refuse bundles of an older compiler
   --deny-list FILE            refuse what the list names
+  --set SECTION.KEY=VALUE
+                  set a value of `.wippy.yaml` [WIPPY_SECTION_KEY]
+  --log-level L   debug, info, warn, error or off, also `PREFIX=L,...` [default: info; WIPPY_LOG]
+  --log-format F  text or json [default: text; WIPPY_LOG_FORMAT]
   -h, --help      print this help
   -V, --version   print the version
 
+A flag wins over its variable, that over `.wippy.yaml` as built, that over the default.
 Exit codes: 0 done, 1 the call or the check failed, 2 bad usage, 3 the bundle can't be used.
 ";
 
@@ -35,23 +44,68 @@ Exit codes: 0 done, 1 the call or the check failed, 2 bad usage, 3 the bundle ca
 pub(crate) enum Request {
     Help,
     Version,
-    Command(Options, Command),
+    Command(Box<Options>, Command),
 }
 
 /// Options of every command.
 pub(crate) struct Options {
-    pub(crate) bundle: PathBuf,
-    pub(crate) root: Option<PathBuf>,
-    pub(crate) sealing: loader::Sealing,
+    pub(crate) bundle: Sourced<PathBuf>,
+    pub(crate) root: Sourced<Option<PathBuf>>,
+    pub(crate) sealing: Sourced<Sealing>,
     pub(crate) verify_keys: Vec<PathBuf>,
     pub(crate) minimum_compiler: Option<CompilerVersion>,
     pub(crate) deny_list: Option<PathBuf>,
+    /// Settings from flags and the environment.
+    pub(crate) overrides: Overrides,
+}
+
+/// A value, and where it came from.
+pub(crate) struct Sourced<T> {
+    pub(crate) value: T,
+    pub(crate) source: Source,
+}
+
+impl<T> Sourced<T> {
+    /// The value of the variable `name`, if it is set, else `default`.
+    fn new(name: &str, default: T, read: impl FnOnce(OsString) -> T) -> Self {
+        match std::env::var_os(name).filter(|text| !text.is_empty()) {
+            Some(text) => Self { value: read(text), source: Source::Environment(name.to_owned()) },
+            None => Self { value: default, source: Source::Default },
+        }
+    }
+
+    fn set(&mut self, flag: &'static str, value: T) {
+        *self = Self { value, source: Source::Flag(flag) };
+    }
+}
+
+impl Options {
+    /// What holds without flags.
+    fn from_environment() -> Self {
+        Self {
+            bundle: Sourced::new("WIPPY_BUNDLE", "dist".into(), Into::into),
+            root: Sourced::new("WIPPY_ROOT", None, |text| Some(text.into())),
+            // What is not plainly off is on: sealing is the safer.
+            sealing: Sourced::new("WIPPY_SEAL", Sealing::WhereNeeded, |text| {
+                if text == "false" || text == "0" { Sealing::WhereNeeded } else { Sealing::Always }
+            }),
+            verify_keys: Vec::new(),
+            minimum_compiler: None,
+            deny_list: None,
+            overrides: Overrides::from_environment(),
+        }
+    }
+
+    fn set(&mut self, change: impl FnOnce(Overrides) -> Overrides) {
+        self.overrides = change(std::mem::take(&mut self.overrides));
+    }
 }
 
 /// The commands.
 pub(crate) enum Command {
     List,
     Verify,
+    Config,
     Call { id: String, arguments: Arguments },
 }
 
@@ -62,14 +116,7 @@ pub(crate) enum Arguments {
 }
 
 pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
-    let mut options = Options {
-        bundle: "dist".into(),
-        root: None,
-        sealing: loader::Sealing::WhereNeeded,
-        verify_keys: Vec::new(),
-        minimum_compiler: None,
-        deny_list: None,
-    };
+    let mut options = Options::from_environment();
     let name = loop {
         match parser.next()? {
             Some(Arg::Value(name)) => break name.string()?,
@@ -85,6 +132,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
     let command = match name.as_str() {
         "list" => Command::List,
         "verify" => Command::Verify,
+        "config" => Command::Config,
         "call" => return call(options, parser),
         other => return Err(format!("unknown command `{other}`").into()),
     };
@@ -94,7 +142,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
             return Ok(request);
         }
     }
-    Ok(Request::Command(options, command))
+    Ok(Request::Command(Box::new(options), command))
 }
 
 /// Options that every command has.
@@ -105,6 +153,9 @@ enum Flag {
     VerifyKey,
     MinimumCompiler,
     DenyList,
+    Set,
+    LogLevel,
+    LogFormat,
     Help,
     Version,
 }
@@ -117,6 +168,9 @@ fn flag(arg: Arg<'_>) -> Result<Flag, lexopt::Error> {
         Arg::Long("verify-key") => Flag::VerifyKey,
         Arg::Long("minimum-compiler") => Flag::MinimumCompiler,
         Arg::Long("deny-list") => Flag::DenyList,
+        Arg::Long("set") => Flag::Set,
+        Arg::Long("log-level") => Flag::LogLevel,
+        Arg::Long("log-format") => Flag::LogFormat,
         Arg::Short('h') | Arg::Long("help") => Flag::Help,
         Arg::Short('V') | Arg::Long("version") => Flag::Version,
         other => return Err(other.unexpected()),
@@ -126,12 +180,24 @@ fn flag(arg: Arg<'_>) -> Result<Flag, lexopt::Error> {
 /// Takes an option's value; answers the request that ends parsing.
 fn apply(options: &mut Options, flag: &Flag, parser: &mut Parser) -> Result<Option<Request>, lexopt::Error> {
     match flag {
-        Flag::Bundle => options.bundle = parser.value()?.into(),
-        Flag::Root => options.root = Some(parser.value()?.into()),
-        Flag::Seal => options.sealing = loader::Sealing::Always,
         Flag::VerifyKey => options.verify_keys.push(parser.value()?.into()),
         Flag::MinimumCompiler => options.minimum_compiler = Some(parser.value()?.parse()?),
         Flag::DenyList => options.deny_list = Some(parser.value()?.into()),
+        Flag::Bundle => options.bundle.set("--bundle", parser.value()?.into()),
+        Flag::Root => options.root.set("--root", Some(parser.value()?.into())),
+        Flag::Seal => options.sealing.set("--seal", Sealing::Always),
+        Flag::Set => {
+            let argument = parser.value()?.string()?;
+            options.overrides = std::mem::take(&mut options.overrides).set(&argument)?;
+        }
+        Flag::LogLevel => {
+            let level = parser.value()?.string()?;
+            options.set(|overrides| overrides.flag("--log-level", "logger.level", &level));
+        }
+        Flag::LogFormat => {
+            let format = parser.value()?.string()?;
+            options.set(|overrides| overrides.flag("--log-format", "logger.encoding", &format));
+        }
         Flag::Help => return Ok(Some(Request::Help)),
         Flag::Version => return Ok(Some(Request::Version)),
     }
@@ -163,5 +229,5 @@ fn call(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Err
         Some("--") => Arguments::Wave(rest[1..].to_vec()),
         _ => Arguments::Wave(rest),
     };
-    Ok(Request::Command(options, Command::Call { id, arguments }))
+    Ok(Request::Command(Box::new(options), Command::Call { id, arguments }))
 }

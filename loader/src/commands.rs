@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::mem::ManuallyDrop;
+use std::path::Path;
 
 use loader::config::Ticking;
+use loader::settings::{Effect, Listed, SettingsError, Source};
 use loader::trust::{DenyList, Trust, VerifyKey};
-use loader::{Error, ErrorKind, Loader, Type, Val, values};
+use loader::{Error, ErrorKind, Loader, OpenError, Sealing, Type, Val, values};
 
 use crate::cli::{Arguments, Command, Options};
 
@@ -71,25 +73,65 @@ pub(crate) fn run(options: &Options, command: Command) -> Exit {
         }
     };
     let settings = loader::Options {
-        sealing: options.sealing,
+        sealing: options.sealing.value,
         ticking: Ticking::ForDeadlines,
-        root: options.root.clone(),
+        root: options.root.value.clone(),
         trust,
+        overrides: options.overrides.clone(),
         ..loader::Options::default()
     };
-    let loader = match Loader::builder().options(settings).open(&options.bundle) {
+    let loader = match Loader::builder().options(settings).open(&options.bundle.value) {
         // Kept until the process ends, see `main`.
         Ok(loader) => ManuallyDrop::new(loader),
         Err(error) => {
             complain(&error.to_string());
-            return Exit::Surroundings;
+            return exit_of(&error);
         }
     };
     match command {
         Command::List => list(&loader),
         Command::Verify => verify(&loader),
+        Command::Config => config(&loader, options),
         Command::Call { id, arguments } => call(&loader, &id, &arguments),
     }
+}
+
+/// Wrong flags are the caller's fault, all else is the surroundings'.
+fn exit_of(error: &OpenError) -> Exit {
+    match error {
+        OpenError::Settings(SettingsError { problems })
+            if problems.iter().all(|problem| matches!(problem.source, Source::Flag(_))) =>
+        {
+            Exit::Usage
+        }
+        _ => Exit::Surroundings,
+    }
+}
+
+/// Every setting, its value as JSON where it has one, and its source.
+fn config(loader: &Loader, options: &Options) -> Exit {
+    let path = |path: &Path| format!("{:?}", path.display().to_string());
+    let root = options.root.value.as_deref().map_or("(unset)".to_owned(), path);
+    let sealed = (options.sealing.value == Sealing::Always).to_string();
+    let mut rows = vec![
+        ("bundle", path(&options.bundle.value), options.bundle.source.to_string()),
+        ("root", root, options.root.source.to_string()),
+        ("seal", sealed, options.sealing.source.to_string()),
+    ];
+    for Listed { path, value, source, effect } in loader.settings().listed() {
+        let effect = match effect {
+            Effect::Applied => "",
+            Effect::None => ", no effect",
+        };
+        rows.push((path, value.clone(), format!("{source}{effect}")));
+    }
+    let width = |column: fn(&(&str, String, String)) -> usize| rows.iter().map(column).max().unwrap_or(0);
+    let (paths, values) = (width(|row| row.0.len()), width(|row| row.1.chars().count()));
+    let mut out = String::new();
+    for (path, value, source) in &rows {
+        out.push_str(&format!("{path:<paths$}  {value:<values$}  {source}\n"));
+    }
+    print(&out)
 }
 
 fn unusable(error: &Error) -> Exit {

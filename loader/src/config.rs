@@ -6,6 +6,7 @@ use std::time::Duration;
 use registry_schema::Target;
 
 use crate::mapping::Sealing;
+use crate::settings::Overrides;
 use crate::trust::Trust;
 
 /// Interval of the ticker that raises the epoch while a guest runs.
@@ -118,6 +119,9 @@ pub const LUA_KEPT_BYTES_MAX: usize = 4 << 20;
 pub const RETRY_ATTEMPTS_MAX: u32 = 100;
 /// Longest wait between two attempts.
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(3600);
+/// Default of the time that services have to stop (`shutdown.timeout`).
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Deepest nesting of calls: one more fails.
 pub const CALL_DEPTH_MAX: u32 = 64;
 
@@ -189,4 +193,6 @@ pub struct Options {
     pub instances_max: Option<usize>,
     /// Memory of all guests together, in bytes; default: [`PROCESS_MEMORY_SHARE`] of the machine's.
     pub memory_bytes_max: Option<u64>,
+    /// What stands above the settings that are built into the bundle; default: nothing.
+    pub overrides: Overrides,
 }

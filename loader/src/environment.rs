@@ -127,13 +127,6 @@ impl<'a> Environment<'a> {
         })
     }
 
-    #[cfg(feature = "lua")]
-    /// A section of the application's configuration (`.wippy.yaml`), placeholders unresolved.
-    pub(crate) fn setting(&self, section: &str) -> Option<&'a serde_json::Value> {
-        self.manifest.head().config.get(section)
-    }
-
-    #[cfg(feature = "lua")]
     /// `value` of the application's configuration, its placeholders resolved. It stands in no namespace:
     /// variables are named by public name or id.
     pub(crate) fn resolve_setting<T: FromScalar + Clone>(

@@ -10,6 +10,7 @@ use registry_schema::Target;
 use registry_schema::envelope::ManifestError;
 
 use crate::data::Data;
+use crate::settings::SettingsError;
 use crate::trust::CompilerVersion;
 
 /// Why a call failed.
@@ -214,6 +215,8 @@ pub enum OpenError {
     Incompatible(Vec<Difference>),
     /// The engine could not be set up on this machine.
     Engine(String),
+    /// The settings can't be used.
+    Settings(SettingsError),
 }
 
 /// One reason why a bundle does not fit.
@@ -286,6 +289,7 @@ impl fmt::Display for OpenError {
                 }
             }
             Self::Engine(problem) => write!(f, "the engine can't be set up: {problem}"),
+            Self::Settings(error) => error.fmt(f),
         }
     }
 }
@@ -294,6 +298,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
+            Self::Settings(error) => Some(error),
             _ => None,
         }
     }

@@ -84,7 +84,7 @@ impl WasmFunction {
             let kept: Weak<Shelf<Instance>> = Arc::downgrade(shelf);
             inner.bound.add(kept);
         }
-        let limits = wasm.limits.clone().unwrap_or_default();
+        let limits = inner.settings.wasm.limits.fill(wasm.limits.clone().unwrap_or_default());
         let milliseconds = limits.max_execution_ms.as_ref();
         let milliseconds = milliseconds.map(|value| number("limits.max_execution_ms", value)).transpose()?;
         Ok(Self {

@@ -64,6 +64,7 @@ mod mapping;
 mod pool;
 #[cfg(feature = "lua")]
 pub mod security;
+pub mod settings;
 pub mod supervisor;
 mod task;
 mod ticker;
@@ -94,6 +95,7 @@ pub use mapping::{ArtifactError, Sealing};
 pub use pool::bound::InstancesSnapshot;
 pub use pool::{PoolKind, PoolSnapshot};
 pub use registry_schema;
+pub use settings::Settings;
 pub use verify::{Fault, Verified};
 /// A value of a WIT type, and the types themselves, as wasmtime has them.
 pub use wasmtime::component::{LinkerInstance, Type, Val};

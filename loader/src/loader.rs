@@ -30,6 +30,7 @@ use crate::pool::bound::{Bound, InstancesSnapshot};
 use crate::pool::{self, Patience, Pool, PoolSnapshot};
 #[cfg(feature = "lua")]
 use crate::security::Security;
+use crate::settings::Settings;
 use crate::task;
 use crate::ticker::Ticker;
 
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) log: Arc<dyn GuestLog>,
     #[cfg(feature = "lua")]
     pub(crate) security: Security,
+    pub(crate) settings: Settings,
     variables: Variables,
     copied_said: OnceLock<()>,
 }
@@ -149,15 +151,16 @@ impl LoaderBuilder {
     /// Opens the bundle in `path`.
     ///
     /// # Errors
-    /// See [`Bundle::open`].
+    /// See [`Bundle::open`]; [`OpenError::Settings`] for settings that can't be used.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Loader, OpenError> {
         let bundle = Bundle::open_with(path, &self.options)?;
         let ticker = Ticker::new(self.options.ticking);
         let variables = Variables::default();
-        #[cfg(feature = "lua")]
-        let security = {
+        let settings = {
             let root = self.options.root.clone().unwrap_or_default();
-            Security::new(&Environment::new(bundle.manifest(), root, &variables))
+            let environment = Environment::new(bundle.manifest(), root, &variables);
+            let built = &bundle.manifest().head().config;
+            Settings::read(built, &environment, &self.options.overrides).map_err(OpenError::Settings)?
         };
         let places = self.options.instances_max.unwrap_or(PROCESS_INSTANCES_MAX).max(1);
         let inner = Inner {
@@ -174,7 +177,8 @@ impl LoaderBuilder {
             ticker,
             log: self.log,
             #[cfg(feature = "lua")]
-            security,
+            security: Security::new(settings.security.strict_mode),
+            settings,
             variables,
             copied_said: OnceLock::new(),
         };
@@ -212,6 +216,11 @@ impl Loader {
     /// The bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.inner.bundle
+    }
+
+    /// What flags, environment, `.wippy.yaml` and defaults decide.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
     }
 
     /// What its clones share.

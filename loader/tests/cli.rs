@@ -208,6 +208,58 @@ fn calls_that_fail() {
 }
 
 #[test]
+fn settings_are_printed_with_their_sources() {
+    let built = mixed();
+    let mut command = command();
+    command.arg("--bundle").arg(built.as_ref()).args(["--set", "prometheus.address=a:1", "config"]);
+    command
+        .env("WIPPY_LOG_FORMAT", "json")
+        .env("WIPPY_ROOT", "/")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "k=s3cret");
+    let (code, stdout, stderr) = support::outcome(&command.output().unwrap());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for (path, value, source) in [
+        ("root", "\"/\"", "environment `WIPPY_ROOT`"),
+        ("seal", "false", "default"),
+        ("logger.encoding", "\"json\"", "environment `WIPPY_LOG_FORMAT`"),
+        ("prometheus.address", "\"a:1\"", "`--set`"),
+        ("prometheus.enabled", "false", "default"),
+        ("wasm.limits.max_memory_bytes", "268435456", "default"),
+        ("otel.headers", "(hidden)", "environment `OTEL_EXPORTER_OTLP_HEADERS`"),
+    ] {
+        let row = stdout.lines().find(|line| line.starts_with(&format!("{path} "))).unwrap();
+        let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(cells, [path, value, source], "{stdout}");
+    }
+    assert!(!stdout.contains("s3cret"), "{stdout}");
+}
+
+#[test]
+fn settings_that_can_not_be_used_stop_every_command() {
+    let built = mixed();
+    let flag = "error: setting `prometheus.adress` of `--set`: there is no such setting\nhint: did you mean \
+                `prometheus.address`?\n";
+    assert_eq!(on(&built, &["--set", "prometheus.adress=a:1", "list"]), failed(2, flag));
+    let (code, _, stderr) = on(&built, &["--set", "prometheus", "list"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.starts_with("error: `--set prometheus`: expected SECTION.KEY=VALUE"), "{stderr}");
+    let mut command = command();
+    command.arg("--bundle").arg(built.as_ref()).arg("list").env("WIPPY_LOG", "loud");
+    let variable = "error: setting `logger.level` of environment `WIPPY_LOG`: found `loud`, expected `debug`, \
+                    `info`, `warn`, `error` or `off`, or `PREFIX=LEVEL` of these\n";
+    assert_eq!(support::outcome(&command.output().unwrap()), failed(3, variable));
+}
+
+#[test]
+fn general_limits_hold_where_an_entry_has_none() {
+    let source = "(module (func (export \"run\") (loop $again (br $again))))";
+    let built = Registry::new().wat("run", source, "wit: \"run: func()\"\nmethod: run").build();
+    let expected = "error: TIMEOUT: `app:run` was ended after its limit `max_execution_ms` of 1\n";
+    let args = ["--set", "wasm.limits.max_execution_ms=1", "call", "app:run"];
+    assert_eq!(on(&built, &args), failed(1, expected));
+}
+
+#[test]
 fn what_a_function_prints_goes_to_stderr() {
     let outcome = on(&mixed(), &["call", "app:print", "one"]);
     assert_eq!(outcome, (Some(0), String::new(), "[app:print] one\n".to_owned()));

@@ -3,6 +3,7 @@
 //! - [`authored`]: entries of `_index.yaml` registries as people write them.
 //! - [`manifest`], [`manifest_file`] and [`envelope`]: a bundle as the compiler writes it and the loader reads it.
 //! - [`engine`] (feature `engine`): every engine option on which both sides must agree.
+//! - [`suggest`]: the word that a misspelt one most likely stands for.
 //! - [`document`] and [`decode`] (feature `yaml`): definition files with positions.
 //!
 //! Authored format and manifest are versioned separately ([`version`]). Nothing here runs anything.
@@ -24,6 +25,7 @@ pub mod manifest;
 pub mod manifest_file;
 pub mod profile;
 pub mod signature;
+pub mod suggest;
 pub mod version;
 pub mod wit;
 #[cfg(feature = "yaml")]

@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::offered::is_known;
 use crate::plan::Planned;
 use crate::registry::{Entry, Registry};
-use crate::suggest::did_you_mean;
+use registry_schema::suggest::did_you_mean;
 
 /// Most unknown targets for which a similar id is looked for: each looks at all ids.
 const SUGGESTIONS_MAX: usize = 64;

@@ -24,7 +24,7 @@ use crate::embed::Carried;
 use crate::fault::{Fault, listed};
 use crate::plan::Planned;
 use crate::registry::{Entry, Registry};
-use crate::suggest::did_you_mean;
+use registry_schema::suggest::did_you_mean;
 
 /// The Lua entries of a registry.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use super::{ended, failed, unsupported};
 use crate::core_module::{CoreExport, CoreModule, CoreSignature};
 use crate::diagnostic::Code;
 use crate::fault::{Fault, listed};
-use crate::suggest::nearest;
+use registry_schema::suggest::nearest;
 
 /// The function that sets a reactor up; it runs before any other, once.
 const INITIALIZE: &str = "_initialize";

@@ -1,50 +1,12 @@
 //! What a context allows.
 
 use registry_schema::ErrorKind;
-use registry_schema::authored::scalar::Templated;
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::{Decision, Security};
 use crate::context::Context;
 use crate::data::Data;
-use crate::environment::Environment;
 use crate::error::Error;
 use crate::loader::Loader;
-
-/// Whether something is allowed when nobody is known to ask.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Strictness {
-    Permissive,
-    Strict,
-    /// The setting can't be understood, so the stricter is taken.
-    NotUnderstood(String),
-}
-
-impl Strictness {
-    /// Reads the section `security` of the application's configuration.
-    pub(super) fn read(environment: &Environment<'_>) -> Self {
-        let section = match environment.setting("security") {
-            None | Some(Value::Null) => return Self::Permissive,
-            Some(Value::Object(section)) => section,
-            Some(_) => return Self::NotUnderstood("the section `security` is no mapping".to_owned()),
-        };
-        if let Some(key) = section.keys().find(|key| *key != "strict_mode") {
-            return Self::NotUnderstood(format!("the setting `security.{key}` is not understood"));
-        }
-        let Some(setting) = section.get("strict_mode") else { return Self::Permissive };
-        let field = "security.strict_mode";
-        let strict = Templated::<bool>::deserialize(setting).map_err(|error| format!("`{field}`: {error}"));
-        let strict = strict.and_then(|strict| {
-            environment.resolve_setting(field, &strict).map_err(|error| error.message().to_owned())
-        });
-        match strict {
-            Ok(true) => Self::Strict,
-            Ok(false) => Self::Permissive,
-            Err(problem) => Self::NotUnderstood(problem),
-        }
-    }
-}
 
 impl Context {
     /// Whether `action` may be done to `resource`, which has the metadata `meta`.
@@ -53,7 +15,7 @@ impl Context {
             (Some(actor), Some(scope)) => {
                 scope.evaluate(Some(actor), action, resource, meta) == Decision::Allow
             }
-            _ => security.strictness == Strictness::Permissive,
+            _ => !security.strict,
         }
     }
 
@@ -62,7 +24,7 @@ impl Context {
     #[cfg(feature = "lua")]
     pub(crate) fn allows_known_as(&self, security: &Security, action: &str, names: &[&str]) -> bool {
         let (Some(actor), Some(scope)) = (self.actor(), self.scope()) else {
-            return security.strictness == Strictness::Permissive;
+            return !security.strict;
         };
         let decide = |name: &&str| scope.evaluate(Some(actor), action, name, &Data::Nil);
         let decisions: Vec<Decision> = names.iter().map(decide).collect();
@@ -83,20 +45,19 @@ impl Context {
         if self.allows(security, action, resource, meta) {
             return Ok(());
         }
-        Err(self.denied(security, action, resource))
+        Err(self.denied(action, resource))
     }
 
     /// The error of what is not allowed.
-    pub(crate) fn denied(&self, security: &Security, action: &str, resource: &str) -> Error {
+    pub(crate) fn denied(&self, action: &str, resource: &str) -> Error {
         let who = match self.actor() {
             Some(actor) => format!("actor `{}`", printable(actor.id())),
             None => "a caller without an actor".to_owned(),
         };
-        let why = match (&security.strictness, self.actor(), self.scope()) {
-            (_, Some(_), Some(_)) => String::new(),
-            (Strictness::NotUnderstood(problem), ..) => format!(": strict mode is on, since {problem}"),
-            (_, Some(_), None) => ": there is no scope, and strict mode is on".to_owned(),
-            (_, None, _) => ": strict mode is on".to_owned(),
+        let why = match (self.actor(), self.scope()) {
+            (Some(_), Some(_)) => "",
+            (Some(_), None) => ": there is no scope, and strict mode is on",
+            (None, _) => ": strict mode is on",
         };
         let message = format!("{who} may not `{}` on `{}`{why}", printable(action), printable(resource));
         Error::new(ErrorKind::PermissionDenied, message)

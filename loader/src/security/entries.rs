@@ -11,20 +11,19 @@ use registry_schema::{EntryId, EntryRef, ErrorKind, Namespace};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::check::Strictness;
 use super::store::MemoryStore;
 use super::{Actor, Policy, Scope, Token, TokenStore, policy, token};
 use crate::config::STORE_VALUES_MAX;
 use crate::context::Context;
 use crate::data::{Data, Table};
-use crate::environment::Environment;
 use crate::error::Error;
 use crate::guest_log::Stream;
 use crate::loader::{Inner, Loader};
 
 /// What a loader keeps of its policies and tokens.
 pub(crate) struct Security {
-    pub(super) strictness: Strictness,
+    /// Whether what policies govern is denied when nobody is known to ask.
+    pub(super) strict: bool,
     policies: Mutex<HashMap<EntryId, Arc<Policy>>>,
     groups: OnceLock<HashMap<EntryId, Arc<Scope>>>,
     token_stores: Mutex<HashMap<EntryId, Arc<TokenStore>>>,
@@ -32,10 +31,10 @@ pub(crate) struct Security {
 }
 
 impl Security {
-    /// Reads the settings and no entry, other than variables that they name.
-    pub(crate) fn new(environment: &Environment<'_>) -> Self {
+    /// Reads no entry.
+    pub(crate) fn new(strict: bool) -> Self {
         Self {
-            strictness: Strictness::read(environment),
+            strict,
             policies: Mutex::default(),
             groups: OnceLock::new(),
             token_stores: Mutex::default(),

@@ -82,11 +82,7 @@ impl Caller {
             self.context.check(&self.inner.security, action, key, &Data::Nil)?;
             return Err(missing(key));
         };
-        if self.may(environment, action, &id)? {
-            Ok(id)
-        } else {
-            Err(self.context.denied(&self.inner.security, action, key))
-        }
+        if self.may(environment, action, &id)? { Ok(id) } else { Err(self.context.denied(action, key)) }
     }
 
     fn may(&self, environment: &Environment<'_>, action: &str, id: &EntryId) -> Result<bool, Error> {
