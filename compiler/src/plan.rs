@@ -172,15 +172,6 @@ fn unavailable(granted: Option<&Granted>) -> Option<Unavailable> {
     is_socket.then(|| Unavailable { reason: "needs the `socket` host".to_owned(), without_component: true })
 }
 
-/// What an entry was granted and imports, and this version does not offer.
-fn not_offered(callable: &Callable) -> Option<Unavailable> {
-    let needs = callable.wasm.grants.iter().find_map(|group| match group {
-        Group::Http => Some("outgoing HTTP (`wasi:http`)"),
-        _ => None,
-    })?;
-    Some(Unavailable { reason: format!("needs {needs}"), without_component: false })
-}
-
 /// Warnings for fields that mean nothing for the entry's kind.
 fn unused_fields(entry: &Entry, wasm: &Wasm) -> Vec<Fault> {
     let given: &[(&str, bool)] = if entry.kind == "function.wat" {
@@ -257,7 +248,6 @@ fn finish(draft: Draft<'_>, components: &Components, results: Results) -> (Optio
         }
         _ => None,
     };
-    let unavailable = unavailable.or_else(|| callable.as_ref().and_then(not_offered));
     if let Some(unavailable) = &unavailable {
         let message = format!("`{}` is carried but can't run: {}", entry.id, unavailable.reason);
         let help = "calls to it fail with UNAVAILABLE and this reason";

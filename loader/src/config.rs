@@ -147,6 +147,51 @@ pub const ENV_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Value that Lua gives to a variable, in bytes.
 pub const ENV_VALUE_BYTES_MAX: usize = 64 << 10;
 
+/// Names whose addresses a guest looked up and that are known when it connects; the oldest give way.
+pub const LOOKUP_ANSWERS_KEPT_MAX: usize = 256;
+/// Default of the sockets that a guest has open at once (`limits.max_open_sockets`).
+pub const SOCKETS_OPEN_MAX: u32 = 256;
+/// Outgoing HTTP connections that are open at once; further requests wait for one.
+pub const EGRESS_CONNECTIONS_MAX: usize = 1_024;
+/// Idle outgoing connections that are kept.
+pub const EGRESS_IDLE_MAX: usize = 256;
+/// Idle outgoing connections of one entry to one server that are kept.
+pub const EGRESS_IDLE_PER_SERVER_MAX: usize = 8;
+/// How long an idle outgoing connection is kept.
+pub const EGRESS_IDLE: Duration = Duration::from_secs(60);
+/// Names that are looked up at once for outgoing HTTP: each holds a thread.
+pub const EGRESS_LOOKUPS_MAX: usize = 4;
+/// Addresses of one name that are tried.
+pub const EGRESS_ADDRESSES_MAX: usize = 16;
+/// Headers of a response, and their bytes together; also of what a guest makes of headers.
+pub const EGRESS_HEADERS_MAX: usize = 256;
+/// See [`EGRESS_HEADERS_MAX`].
+pub const EGRESS_HEADER_BYTES_MAX: usize = 128 << 10;
+/// Longest wait for an outgoing connection.
+pub const EGRESS_CONNECT: Duration = Duration::from_secs(30);
+/// Longest wait from a request to the head of its response.
+pub const EGRESS_FIRST_BYTE: Duration = Duration::from_secs(120);
+/// Longest wait between two parts of a response.
+pub const EGRESS_BETWEEN_BYTES: Duration = Duration::from_secs(120);
+/// Default of the longest time of a request of `http_client`, from its start to the end of its response.
+pub const HTTP_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest time of a request of `http_client` (`timeout`).
+pub const HTTP_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Redirects that `http_client` follows.
+pub const HTTP_REDIRECTS_MAX: usize = 10;
+/// Largest body of a request of `http_client`, in bytes.
+pub const HTTP_BODY_BYTES_MAX: usize = 64 << 20;
+/// Default of the largest body of a response of `http_client` that is read at once, in bytes.
+pub const HTTP_RESPONSE_BYTES: usize = 64 << 20;
+/// Largest body of a response of `http_client` that is read at once, in bytes (`max_response_body`).
+pub const HTTP_RESPONSE_BYTES_MAX: usize = 120 << 20;
+/// Requests of one batch of `http_client`.
+pub const HTTP_BATCH_MAX: usize = 1_000;
+/// Requests of one batch that are under way at once.
+pub const HTTP_BATCH_AT_ONCE: usize = 16;
+/// Largest file of additional root certificates, in bytes.
+pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+
 /// Metadata of an actor, of a resource that is asked for, or of a token, in bytes. A condition looks at each
 /// key of a table, and a token is kept until it expires.
 pub const SECURITY_META_BYTES_MAX: usize = 64 << 10;
@@ -185,6 +230,8 @@ pub struct Options {
     pub ticking: Ticking,
     /// Folder that relative paths of entries are resolved in; default: the working directory.
     pub root: Option<PathBuf>,
+    /// Files of root certificates in PEM format that outgoing connections trust beside the public ones.
+    pub extra_roots: Vec<PathBuf>,
     /// The only target whose artifacts may be used; default: the best that this machine runs.
     pub target: Option<Target>,
     /// What is demanded of the bundle: signatures, a compiler that is not burnt; default: nothing.

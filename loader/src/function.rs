@@ -95,7 +95,7 @@ impl WasmFunction {
             pool: Pool::new(Arc::clone(&id), shape),
             shelf,
             #[cfg(feature = "wasi")]
-            given: Given::new(inner, &id, wasm.wasi.as_ref()).map_err(failed)?,
+            given: Given::new(inner, &id, &wasm).map_err(failed)?,
             wasm,
             id,
             prepared: Mutex::new(None),

@@ -1,7 +1,7 @@
 //! What a store holds: the state of one call.
 
 use std::sync::Arc;
-#[cfg(feature = "lua")]
+#[cfg(any(feature = "lua", feature = "wasi"))]
 use std::sync::Weak;
 
 use registry_schema::EntryId;
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use crate::call_id::CallId;
 use crate::context::Context;
 use crate::limits::Limiter;
-#[cfg(feature = "lua")]
+#[cfg(any(feature = "lua", feature = "wasi"))]
 use crate::loader::Inner;
 
 /// The state of one call, which host functions see as `store.data()`.
 pub struct HostState {
     /// Held by the call; an instance that is kept between calls does not hold its loader.
-    #[cfg(feature = "lua")]
+    #[cfg(any(feature = "lua", feature = "wasi"))]
     pub(crate) inner: Weak<Inner>,
     pub(crate) entry: Arc<EntryId>,
     pub(crate) call: CallId,

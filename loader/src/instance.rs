@@ -57,7 +57,7 @@ impl Instance {
     ) -> Result<Self, Error> {
         let call = CallId::next();
         let state = HostState {
-            #[cfg(feature = "lua")]
+            #[cfg(any(feature = "lua", feature = "wasi"))]
             inner: Arc::downgrade(inner),
             entry: Arc::clone(&function.id),
             call,

@@ -23,6 +23,7 @@
 //! # Features
 //! - `lua` (default): Lua entries, `funcs` between them and WebAssembly ones, and the Lua modules.
 //! - `wasi` (default): WASI 0.2 host interfaces, for entries that are granted them.
+//! - `http` (default): outgoing HTTP, of guests (`wasi:http`) and of Lua (`http_client`).
 //! - `p3`: the asynchronous profile, for components that use component-model async.
 //! - `pulley`: artifacts for the engine's interpreter, where no native ones fit.
 //! - `full`: all of them.
@@ -41,6 +42,8 @@ mod context;
 #[cfg(feature = "lua")]
 mod conversion;
 mod data;
+#[cfg(feature = "wasi")]
+mod egress;
 mod engines;
 mod environment;
 mod error;

@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     #[cfg(feature = "lua")]
     pub(crate) lua: crate::lua::States,
     pub(crate) hosts: Hosts,
+    #[cfg(feature = "http")]
+    pub(crate) egress: crate::egress::Egress,
     pub(crate) ticker: Arc<Ticker>,
     /// Places for instances.
     pub(crate) bound: Bound,
@@ -168,6 +170,8 @@ impl LoaderBuilder {
             bundle,
             bound: Bound::new(places),
             budget: Budget::new(self.options.memory_bytes_max),
+            #[cfg(feature = "http")]
+            egress: crate::egress::Egress::new(crate::egress::Tls::new(self.options.extra_roots.clone())),
             options: self.options,
             components: Mutex::default(),
             callables: RwLock::default(),
@@ -421,9 +425,11 @@ impl Inner {
     pub(crate) fn unmounted(&self, entry: &Entry) -> Option<String> {
         #[cfg(feature = "wasi")]
         {
-            let wasi = entry.wasm.as_ref()?.wasi.as_ref().filter(|wasi| !wasi.mounts.is_empty())?;
+            let has_mounts =
+                |wasm: &&WasmEntry| wasm.wasi.as_ref().is_some_and(|wasi| !wasi.mounts.is_empty());
+            let wasm = entry.wasm.as_ref().filter(has_mounts)?;
             let id = Arc::new(entry.id.clone());
-            let given = crate::hosts::wasi::Given::new(self, &id, Some(wasi)).ok()?;
+            let given = crate::hosts::wasi::Given::new(self, &id, wasm).ok()?;
             given.missing()
         }
         #[cfg(not(feature = "wasi"))]

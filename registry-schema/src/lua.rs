@@ -2,8 +2,21 @@
 
 /// Modules that `require` gives when `modules` lists them or `imports` names them as `:name`, sorted.
 pub const MODULES: &[&str] = &[
-    "base64", "channel", "ctx", "env", "errors", "fs", "funcs", "hash", "json", "logger", "registry",
-    "security", "time", "uuid",
+    "base64",
+    "channel",
+    "ctx",
+    "env",
+    "errors",
+    "fs",
+    "funcs",
+    "hash",
+    "http_client",
+    "json",
+    "logger",
+    "registry",
+    "security",
+    "time",
+    "uuid",
 ];
 
 /// Globals that every chunk has, sorted. Listing one in `modules` changes nothing.

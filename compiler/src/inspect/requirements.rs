@@ -174,7 +174,7 @@ impl Finder<'_> {
         match &wasm.network {
             Some(network) => {
                 for pattern in &network.allow {
-                    let address = pattern.value().cloned();
+                    let address = pattern.value().map(ToString::to_string);
                     let address =
                         address.or_else(|| pattern.template().map(str::to_owned)).unwrap_or_default();
                     self.add(Requirement::Host { address }, id);

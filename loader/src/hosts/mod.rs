@@ -6,6 +6,8 @@
 
 #[cfg(feature = "lua")]
 mod funcs;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "wasi")]
 mod mounts;
 mod stdio;
@@ -65,7 +67,7 @@ impl Hosts {
             }
             Group::Funcs => (!cfg!(feature = "lua")).then(|| needs_feature("lua")),
             Group::Socket => Some("needs the host group `socket`, which is not offered".to_owned()),
-            Group::Http => Some("needs outgoing HTTP (`wasi:http`)".to_owned()),
+            Group::Http => (!cfg!(feature = "http")).then(|| needs_feature("http")),
             Group::Io | Group::Clocks | Group::Cli | Group::Filesystem | Group::Random | Group::Sockets => {
                 (!cfg!(feature = "wasi")).then(|| needs_feature("wasi"))
             }
@@ -161,6 +163,16 @@ impl Hosts {
             #[cfg(not(feature = "lua"))]
             Group::Funcs => Ok(()),
             Group::Socket => Ok(()),
+            #[cfg(feature = "http")]
+            Group::Http => {
+                #[cfg(feature = "p3")]
+                if profile == Profile::Async {
+                    http::preview3::define_types(linker)?;
+                    http::preview3::define_client(linker)?;
+                }
+                http::define_types(linker)?;
+                http::define_client(linker)
+            }
             #[cfg(feature = "wasi")]
             group => {
                 #[cfg(feature = "p3")]

@@ -3,24 +3,32 @@
 //! The host functions are `wasmtime-wasi`'s. Arguments, environment, mounts and working directory come from
 //! the entry; standard streams from the caller (`stdio.rs`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use registry_schema::authored::wasm::{EnvMapping, Wasi};
+use registry_schema::authored::network::Destination;
+use registry_schema::authored::scalar::Templated;
+use registry_schema::authored::wasm::{EnvMapping, Network, Wasi};
 use registry_schema::grants::Group;
-use registry_schema::{EntryId, ErrorKind};
+use registry_schema::manifest::WasmEntry;
+use registry_schema::{EntryId, ErrorKind, Namespace};
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings;
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
-use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtxView};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+#[cfg(feature = "http")]
+use super::http::HttpState;
 use super::mounts::Mount;
 use super::stdio::Stdio;
 use crate::call_id::CallId;
+use crate::config::SOCKETS_OPEN_MAX;
 use crate::context::Context;
+use crate::egress::Rules;
+use crate::egress::sockets::{self, Checked, Sockets};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::guest_log::{GuestLog, LogStream, Stream};
@@ -36,8 +44,16 @@ pub(crate) struct WasiState {
     /// Where the guest's output goes, once it has any.
     logs: Vec<LogStream>,
     /// Made when the guest first asks for it, unless it has mounts.
-    ctx: Option<WasiCtx>,
+    made: Option<Made>,
+    #[cfg(feature = "http")]
+    http: Option<HttpState>,
     table: ResourceTable,
+}
+
+/// The context, and what checks its sockets.
+struct Made {
+    ctx: WasiCtx,
+    sockets: Sockets,
 }
 
 /// What an entry gives its guest; cheap to clone.
@@ -49,6 +65,9 @@ pub(crate) struct Given {
     /// Read anew for each call.
     variables: Arc<[Variable]>,
     mounts: Arc<[Mount]>,
+    /// `network.allow`
+    allow: Option<Arc<[Destination]>>,
+    sockets_max: usize,
     log: Arc<dyn GuestLog>,
 }
 
@@ -60,12 +79,12 @@ struct Variable {
 }
 
 impl Given {
-    /// What `wasi`, the entry's block, gives; placeholders are resolved here, and nothing is opened.
-    pub(crate) fn new(inner: &Inner, entry: &Arc<EntryId>, wasi: Option<&Wasi>) -> Result<Self, Error> {
+    /// What the entry `wasm` gives; placeholders are resolved here, and nothing is opened.
+    pub(crate) fn new(inner: &Inner, entry: &Arc<EntryId>, wasm: &WasmEntry) -> Result<Self, Error> {
         let own = entry.namespace();
         let environment = inner.environment();
         let none = Wasi::default();
-        let wasi = wasi.unwrap_or(&none);
+        let wasi = wasm.wasi.as_ref().unwrap_or(&none);
         let args: Result<_, _> =
             wasi.args.iter().map(|arg| environment.resolve(own, "wasi.args", arg)).collect();
         let cwd = wasi.cwd.as_ref().map(|cwd| environment.resolve(own, "wasi.cwd", cwd)).transpose()?;
@@ -79,12 +98,18 @@ impl Given {
         let variables: Result<_, Error> = wasi.env.iter().map(variable).collect();
         let mounts: Result<_, Error> =
             wasi.mounts.iter().map(|mount| Mount::read(inner, own, mount)).collect();
+        let sockets_max = match wasm.limits.as_ref().and_then(|limits| limits.max_open_sockets.as_ref()) {
+            Some(maximum) => environment.resolve(own, "limits.max_open_sockets", maximum)?,
+            None => SOCKETS_OPEN_MAX,
+        };
         Ok(Self {
             entry: Arc::clone(entry),
             args: args?,
             cwd: cwd.map(Into::into),
             variables: variables?,
             mounts: mounts?,
+            allow: allowed(&environment, own, wasm.network.as_ref())?,
+            sockets_max: usize::try_from(sockets_max).unwrap_or(usize::MAX),
             log: Arc::clone(&inner.log),
         })
     }
@@ -108,10 +133,25 @@ impl Given {
         Ok(pairs)
     }
 
+    /// What a call with `context` may reach.
+    fn rules(&self, inner: &Weak<Inner>, context: &Context) -> Rules {
+        Rules::new(Weak::clone(inner), context.clone(), self.allow.clone())
+    }
+
     /// Why a mounted folder can't be used now, if so.
     pub(crate) fn missing(&self) -> Option<String> {
         self.mounts.iter().find_map(Mount::missing)
     }
+}
+
+/// The items of `network.allow`; `None` where nothing is said.
+fn allowed(
+    environment: &Environment<'_>,
+    own: &Namespace,
+    network: Option<&Network>,
+) -> Result<Option<Arc<[Destination]>>, Error> {
+    let resolve = |item: &Templated<Destination>| environment.resolve(own, "network.allow", item);
+    network.map(|network| network.allow.iter().map(resolve).collect()).transpose()
 }
 
 /// What `given` gives to a call with `context`.
@@ -128,8 +168,17 @@ pub(crate) async fn prepare(
 ) -> Result<WasiState, Error> {
     let variables = given.environment(&inner.environment())?;
     let given = given.clone();
-    let (logs, ctx, table) = (Vec::new(), None, ResourceTable::new());
-    let mut state = WasiState { given, variables, call, stdio, logs, ctx, table };
+    let mut state = WasiState {
+        given,
+        variables,
+        call,
+        stdio,
+        logs: Vec::new(),
+        made: None,
+        #[cfg(feature = "http")]
+        http: None,
+        table: ResourceTable::new(),
+    };
     if state.given.mounts.is_empty() {
         return Ok(state);
     }
@@ -137,14 +186,13 @@ pub(crate) async fn prepare(
     for mount in state.given.mounts.iter() {
         inner.allowed(context, "fs.get", &mount.fs.to_string())?;
     }
-    #[cfg(not(feature = "lua"))]
-    let _ = context;
+    let rules = state.given.rules(&Arc::downgrade(inner), context);
     if !state.given.mounts.iter().any(Mount::is_slow) {
-        state.mount(inner)?;
+        state.mount(inner, rules)?;
         return Ok(state);
     }
     let inner = Arc::clone(inner);
-    let mounted = tokio::task::spawn_blocking(move || state.mount(&inner).map(|()| state));
+    let mounted = tokio::task::spawn_blocking(move || state.mount(&inner, rules).map(|()| state));
     mounted.await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Internal, format!("the folders could not be mounted: {error}")))
     })
@@ -152,7 +200,7 @@ pub(crate) async fn prepare(
 
 impl WasiState {
     /// Gives the mounted folders to the guest.
-    fn mount(&mut self, inner: &Inner) -> Result<(), Error> {
+    fn mount(&mut self, inner: &Inner, rules: Rules) -> Result<(), Error> {
         let mut builder = self.builder();
         for mount in self.given.mounts.iter() {
             mount.give(inner, &mut builder).map_err(|error| {
@@ -160,8 +208,13 @@ impl WasiState {
                 Error::new(error.kind(), message)
             })?;
         }
-        self.ctx = Some(builder.build());
+        self.finish(builder, rules);
         Ok(())
+    }
+
+    fn finish(&mut self, mut builder: WasiCtxBuilder, rules: Rules) {
+        let sockets = Sockets::give(rules, self.given.sockets_max, &mut builder);
+        self.made = Some(Made { ctx: builder.build(), sockets });
     }
 
     /// What is written from now on belongs to `call`.
@@ -195,14 +248,45 @@ impl WasiState {
     }
 }
 
+impl HostState {
+    /// The context, made if it is not there yet.
+    fn made(&mut self) -> (&mut Made, &mut ResourceTable) {
+        if self.wasi.made.is_none() {
+            let rules = self.wasi.given.rules(&self.inner, &self.context);
+            let builder = self.wasi.builder();
+            self.wasi.finish(builder, rules);
+        }
+        (self.wasi.made.as_mut().expect("it was made above"), &mut self.wasi.table)
+    }
+
+    /// Sockets of the host, and what is ours of them.
+    pub(crate) fn sockets(&mut self) -> (WasiSocketsCtxView<'_>, &mut Sockets) {
+        let (Made { ctx, sockets }, table) = self.made();
+        (WasiSocketsCtxView { ctx: ctx.sockets(), table }, sockets)
+    }
+
+    /// What the call has of `wasi:http`, made if it is not there yet.
+    #[cfg(feature = "http")]
+    pub(crate) fn http_state(&mut self) -> (&mut HttpState, &mut ResourceTable) {
+        let WasiState { given, http, table, .. } = &mut self.wasi;
+        let http = http.get_or_insert_with(|| {
+            let rules = given.rules(&self.inner, &self.context);
+            HttpState::new(Weak::clone(&self.inner), Arc::clone(&given.entry), rules)
+        });
+        (http, table)
+    }
+}
+
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        if self.wasi.ctx.is_none() {
-            self.wasi.ctx = Some(self.wasi.builder().build());
-        }
-        let WasiState { ctx, table, .. } = &mut self.wasi;
-        WasiCtxView { ctx: ctx.as_mut().expect("it was made above"), table }
+        let (Made { ctx, .. }, table) = self.made();
+        WasiCtxView { ctx, table }
     }
+}
+
+/// The host's own sockets, whose addresses are checked by what [`Sockets::give`] gave it.
+fn wasi_sockets(state: &mut HostState) -> WasiSocketsCtxView<'_> {
+    state.sockets().0
 }
 
 /// The table alone, for the interfaces that act only on handles.
@@ -221,7 +305,11 @@ pub(super) fn define_preview3(linker: &mut Linker<HostState>, group: &Group) -> 
         Group::Cli => p3::cli::add_to_linker(linker),
         Group::Filesystem => p3::filesystem::add_to_linker(linker),
         Group::Random => p3::random::add_to_linker(linker),
-        Group::Sockets => p3::sockets::add_to_linker(linker),
+        Group::Sockets => {
+            use p3::bindings::sockets::{ip_name_lookup, types};
+            ip_name_lookup::add_to_linker::<_, Checked>(linker, sockets::view)?;
+            types::add_to_linker::<_, WasiSockets>(linker, wasi_sockets)
+        }
         Group::Io | Group::Http | Group::Funcs | Group::Socket | Group::Embedder(_) => Ok(()),
     }
 }
@@ -266,15 +354,15 @@ pub(super) fn define(linker: &mut Linker<HostState>, group: &Group) -> wasmtime:
             random::insecure_seed::add_to_linker::<S, WasiRandom>(l, S::random)
         }
         Group::Sockets => {
-            use wasmtime_wasi::p2::bindings::sockets;
-            let options = sockets::network::LinkOptions::default();
-            sockets::instance_network::add_to_linker::<S, WasiSockets>(l, S::sockets)?;
-            sockets::network::add_to_linker::<S, WasiSockets>(l, &options, S::sockets)?;
-            sockets::tcp::add_to_linker::<S, WasiSockets>(l, S::sockets)?;
-            sockets::tcp_create_socket::add_to_linker::<S, WasiSockets>(l, S::sockets)?;
-            sockets::udp::add_to_linker::<S, WasiSockets>(l, S::sockets)?;
-            sockets::udp_create_socket::add_to_linker::<S, WasiSockets>(l, S::sockets)?;
-            sockets::ip_name_lookup::add_to_linker::<S, WasiSockets>(l, S::sockets)
+            use wasmtime_wasi::p2::bindings::sockets as p2;
+            let options = p2::network::LinkOptions::default();
+            p2::instance_network::add_to_linker::<S, WasiSockets>(l, wasi_sockets)?;
+            p2::network::add_to_linker::<S, WasiSockets>(l, &options, wasi_sockets)?;
+            p2::tcp::add_to_linker::<S, WasiSockets>(l, wasi_sockets)?;
+            p2::tcp_create_socket::add_to_linker::<S, Checked>(l, sockets::view)?;
+            p2::udp::add_to_linker::<S, WasiSockets>(l, wasi_sockets)?;
+            p2::udp_create_socket::add_to_linker::<S, Checked>(l, sockets::view)?;
+            p2::ip_name_lookup::add_to_linker::<S, Checked>(l, sockets::view)
         }
         Group::Http | Group::Funcs | Group::Socket | Group::Embedder(_) => Ok(()),
     }

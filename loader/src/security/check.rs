@@ -19,6 +19,12 @@ impl Context {
         }
     }
 
+    /// Whether a policy of the scope allows it: neither the lack of an actor nor that of a scope does.
+    pub(crate) fn is_granted(&self, action: &str, resource: &str) -> bool {
+        let (Some(actor), Some(scope)) = (self.actor(), self.scope()) else { return false };
+        scope.evaluate(Some(actor), action, resource, &Data::Nil) == Decision::Allow
+    }
+
     /// Like [`Context::allows`] for something that goes by several names: it is allowed by any of them, and
     /// denied by any.
     #[cfg(feature = "lua")]

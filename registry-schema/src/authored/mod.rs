@@ -9,6 +9,7 @@ pub mod fs;
 pub mod http;
 pub mod lifecycle;
 pub mod lua;
+pub mod network;
 pub mod process;
 pub mod scalar;
 pub mod security;

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::network::Destination;
 use super::scalar::Templated;
 use crate::ids::EntryRef;
 
@@ -189,9 +190,9 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// `host:port` patterns; when given, nothing else is allowed.
+    /// When given, nothing else is allowed.
     #[serde(default)]
-    pub allow: Vec<Templated<String>>,
+    pub allow: Vec<Templated<Destination>>,
 }
 
 /// A core module that satisfies imports of another.

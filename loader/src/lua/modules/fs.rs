@@ -8,7 +8,7 @@ mod embedded;
 mod file;
 mod folder;
 mod path;
-mod split;
+pub(super) mod split;
 mod volume;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,6 +97,8 @@ fn blocking<T: Send + 'static>(
         }
     })
 }
+
+pub(super) use file::rest;
 
 fn get(lua: &Lua, host: &Host, opened: &Opened, name: &Value) -> mlua::Result<Answer> {
     let own = host.entry()?;

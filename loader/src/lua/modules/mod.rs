@@ -17,6 +17,8 @@ pub(super) mod fs;
 pub(super) mod funcs;
 pub(super) mod hash;
 pub(super) mod held;
+#[cfg(feature = "http")]
+pub(super) mod http_client;
 pub(super) mod json;
 pub(super) mod logger;
 pub(super) mod os;
@@ -24,6 +26,8 @@ pub(super) mod payload;
 mod permission;
 pub(super) mod registry;
 pub(super) mod security;
+#[cfg(feature = "http")]
+mod stream;
 pub(super) mod time;
 pub(super) mod uuid;
 
@@ -45,6 +49,8 @@ const MODULES: &[(&str, Build)] = &[
     ("errors", errors::module),
     ("fs", fs::module),
     ("hash", hash::module),
+    #[cfg(feature = "http")]
+    ("http_client", http_client::module),
     ("json", json::module),
     ("logger", logger::module),
     ("os", os::module),

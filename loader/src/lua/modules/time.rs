@@ -24,6 +24,8 @@ use crate::error::Error;
 use crate::lua::error;
 use crate::lua::host::{Answer, Host};
 
+pub(super) use self::duration::parse as parse_duration;
+
 const LAYOUTS: [(&str, &str); 15] = [
     ("RFC3339", "2006-01-02T15:04:05Z07:00"),
     ("RFC3339NANO", "2006-01-02T15:04:05.999999999Z07:00"),

@@ -62,6 +62,22 @@ impl FileObject {
     }
 }
 
+/// What reads the rest of the file in `value`, at most `max` bytes, if it is one; it blocks.
+pub(in crate::lua::modules) fn rest(
+    value: &AnyUserData,
+    max: usize,
+) -> Option<impl FnOnce() -> Result<Vec<u8>, Error> + Send + use<>> {
+    let file = Arc::clone(&value.borrow::<FileObject>().ok()?.file);
+    Some(move || {
+        let mut bytes = Vec::new();
+        file.with(|file| Read::take(file, max as u64 + 1).read_to_end(&mut bytes))?;
+        if bytes.len() > max {
+            return Err(invalid(format!("`{}` has more than {max} bytes", file.path)));
+        }
+        Ok(bytes)
+    })
+}
+
 impl UserData for FileObject {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_meta_field_with(MetaMethod::Index, |lua| lua.named_registry_value::<Table>(FILE_METHODS));

@@ -1,7 +1,7 @@
 //! How a scanner splits what it reads.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Split {
+pub(in crate::lua::modules) enum Split {
     /// Without their ends, `\n` or `\r\n`.
     Lines,
     /// What is between spaces.
@@ -13,7 +13,7 @@ pub(super) enum Split {
 
 /// What comes next in the bytes that were read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<'a> {
+pub(in crate::lua::modules) enum Next<'a> {
     /// A token, and the bytes that it took.
     Token(&'a [u8], usize),
     /// Nothing yet, but this many bytes can be dropped.
@@ -23,7 +23,7 @@ pub(super) enum Next<'a> {
 }
 
 impl Split {
-    pub(super) fn named(name: &[u8]) -> Option<Self> {
+    pub(in crate::lua::modules) fn named(name: &[u8]) -> Option<Self> {
         match name {
             b"lines" => Some(Self::Lines),
             b"words" => Some(Self::Words),
@@ -34,7 +34,7 @@ impl Split {
     }
 
     /// The first token of `data`, which is the rest of the file if `ended`.
-    pub(super) fn next(self, data: &[u8], ended: bool) -> Next<'_> {
+    pub(in crate::lua::modules) fn next(self, data: &[u8], ended: bool) -> Next<'_> {
         if data.is_empty() {
             return if ended { Next::End } else { Next::More(0) };
         }

@@ -13,7 +13,7 @@ pub(super) const HOUR: i64 = 60 * MINUTE;
 ///
 /// # Errors
 /// Lower case: what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<i64, String> {
+pub(in crate::lua::modules) fn parse(text: &str) -> Result<i64, String> {
     let wrong = |what: &str| format!("invalid duration `{text}`: {what}");
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),

@@ -1,0 +1,34 @@
+//! What leaves the machine: sockets and HTTP requests of guests and of Lua.
+//!
+//! One set of rules (`rules.rs`) decides for all of them. Names are looked up here, every address is checked, and
+//! what was checked is dialled, so that a name which answers differently the second time gains nothing.
+
+mod address;
+#[cfg(feature = "http")]
+mod body;
+#[cfg(feature = "http")]
+mod client;
+#[cfg(feature = "http")]
+mod connection;
+#[cfg(all(feature = "http", feature = "lua"))]
+pub(crate) mod own_tls;
+#[cfg(feature = "http")]
+mod pool;
+mod rules;
+pub(crate) mod sockets;
+#[cfg(feature = "http")]
+mod target;
+#[cfg(feature = "http")]
+mod tls;
+
+#[cfg(feature = "http")]
+pub(crate) use client::{Egress, Route, Timeouts};
+#[cfg(feature = "http")]
+pub(crate) use connection::{Failure, Wait};
+#[cfg(feature = "http")]
+pub(crate) use rules::Refused;
+pub(crate) use rules::Rules;
+#[cfg(feature = "http")]
+pub(crate) use target::Target;
+#[cfg(feature = "http")]
+pub(crate) use tls::Tls;

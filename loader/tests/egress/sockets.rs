@@ -1,0 +1,140 @@
+//! Sockets and look-ups of a guest (`wasi:sockets`).
+
+use loader::{Context, Loader, Val};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
+
+use crate::shared::{call, open, policy, reach, text, with_policies};
+use crate::support::{REACH, Registry};
+
+/// Answers `pong` to whoever connects, once.
+async fn pong() -> (u16, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = [0; 4];
+            if stream.read_exact(&mut bytes).await.is_ok() && &bytes == b"ping" {
+                let _ = stream.write_all(b"pong").await;
+            }
+        }
+    });
+    (port, task)
+}
+
+async fn on(loader: &Loader, name: &str, address: &str, port: u16) -> Result<String, String> {
+    call(loader, name, &[text(address), Val::U16(port)], Context::default()).await
+}
+
+fn denied() -> Result<String, String> {
+    Err("access-denied".to_owned())
+}
+
+#[tokio::test]
+async fn what_is_not_public_is_closed() {
+    let (port, _task) = pong().await;
+    let methods = ["connect", "send", "listen"];
+    let registry = methods.iter().fold(Registry::new(), |all, name| reach(all, name, name, None));
+    let built = reach(registry, "wide", "connect", Some(&["*:*".to_owned()])).build();
+    let loader = open(&built);
+    for address in ["127.0.0.1", "::1", "10.0.0.1", "169.254.169.254", "fd00::1", "fe80::1"] {
+        for name in ["connect", "send", "wide", "listen"] {
+            assert_eq!(on(&loader, name, address, port).await, denied(), "{name} {address}");
+        }
+    }
+    // Every interface of this machine is as private as each of them.
+    assert_eq!(on(&loader, "listen", "0.0.0.0", port).await, denied());
+    assert_eq!(on(&loader, "listen", "0.0.0.0", 0).await, denied());
+}
+
+#[tokio::test]
+async fn the_entry_opens_what_it_lists_and_nothing_else() {
+    let (port, _task) = pong().await;
+    let (other, _other_task) = pong().await;
+    let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let datagrams = receiver.local_addr().unwrap().port();
+    let listed = vec![format!("127.0.0.1:{port}"), format!("127.0.0.1:{datagrams}")];
+    let registry = reach(Registry::new(), "connect", "connect", Some(&listed));
+    let registry = reach(registry, "send", "send", Some(&listed));
+    let built = reach(registry, "listen", "listen", Some(&["127.0.0.1:*".to_owned()])).build();
+    let loader = open(&built);
+    assert_eq!(on(&loader, "connect", "127.0.0.1", port).await.unwrap(), "pong");
+    assert_eq!(on(&loader, "connect", "127.0.0.1", other).await, denied());
+    assert_eq!(on(&loader, "connect", "8.8.8.8", 53).await, denied());
+    assert_eq!(on(&loader, "send", "127.0.0.1", datagrams).await, Ok(String::new()));
+    let mut bytes = [0; 8];
+    assert_eq!(receiver.recv(&mut bytes).await.unwrap(), 4);
+    assert_eq!(on(&loader, "send", "127.0.0.1", other).await, denied());
+    assert_ne!(on(&loader, "listen", "127.0.0.1", 0).await.unwrap(), "0");
+    assert_eq!(on(&loader, "listen", "0.0.0.0", 0).await, denied());
+}
+
+/// A name that is listed opens what it was looked up to, for this call alone.
+#[tokio::test]
+async fn names_open_what_they_stood_for() {
+    let (port, _task) = pong().await;
+    let listed = vec![format!("localhost:{port}")];
+    let registry = reach(Registry::new(), "by-name", "connect-name", Some(&listed));
+    let registry = reach(registry, "by-address", "connect", Some(&listed));
+    let registry = reach(registry, "resolve", "resolve", Some(&listed));
+    let built = reach(registry, "closed", "resolve", None).build();
+    let loader = open(&built);
+    assert_eq!(on(&loader, "by-name", "localhost", port).await.unwrap(), "pong");
+    assert_eq!(on(&loader, "by-name", "LOCALHOST.", port).await.unwrap(), "pong");
+    assert_eq!(on(&loader, "by-name", "localhost", port + 1).await, denied());
+    assert_eq!(on(&loader, "by-address", "127.0.0.1", port).await, denied());
+    let resolve = async |name: &str, host: &str| call(&loader, name, &[text(host)], Context::default()).await;
+    let found = resolve("resolve", "localhost").await.unwrap();
+    assert!(found.split(' ').any(|address| address == "127.0.0.1"), "{found}");
+    assert_eq!(resolve("resolve", "example.com").await, denied());
+    // Without a list names may be looked up, and answers that are not public are left out.
+    assert_eq!(resolve("closed", "localhost").await.unwrap(), "");
+    assert_eq!(resolve("closed", "no name").await.unwrap_err(), "invalid-argument");
+}
+
+#[tokio::test]
+async fn the_scope_is_asked() {
+    let (port, _task) = pong().await;
+    let registry = Registry::new()
+        .entries(&policy("may-connect", "socket.connect", &format!("\"127.0.0.1:{port}\"")))
+        .entries(&policy("private", "socket.private_ip", "\"127.0.0.1\""))
+        .entries(&policy("http", "http_client.private_ip", "\"*\""))
+        .entries(&policy("may-listen", "socket.listen", "\"127.0.0.1:0\""))
+        .entries(&policy("may-resolve", "socket.resolve", "localhost"));
+    let methods = ["connect", "connect-name", "listen", "resolve"];
+    let built = methods.iter().fold(registry, |all, name| reach(all, name, name, None)).build();
+    let loader = open(&built);
+    let ask = async |name: &str, args: &[Val], policies: &[&str]| {
+        call(&loader, name, args, with_policies(&loader, policies)).await
+    };
+    let connect = [text("127.0.0.1"), Val::U16(port)];
+    assert_eq!(ask("connect", &connect, &["may-connect", "private"]).await.unwrap(), "pong");
+    for scope in [&["may-connect"][..], &["private"], &["may-connect", "http"], &["may-listen", "private"]] {
+        assert_eq!(ask("connect", &connect, scope).await, denied(), "{scope:?}");
+    }
+    let by_name = [text("localhost"), Val::U16(port)];
+    assert_eq!(
+        ask("connect-name", &by_name, &["may-connect", "private", "may-resolve"]).await.unwrap(),
+        "pong"
+    );
+    assert_eq!(ask("connect-name", &by_name, &["may-connect", "private"]).await, denied());
+    let listen = [text("127.0.0.1"), Val::U16(0)];
+    assert!(ask("listen", &listen, &["private"]).await.is_err());
+    assert_eq!(ask("resolve", &[text("localhost")], &["may-resolve"]).await.unwrap(), "");
+    assert_eq!(ask("resolve", &[text("localhost")], &["may-connect"]).await, denied());
+}
+
+#[tokio::test]
+async fn sockets_of_a_call_are_bounded() {
+    let more = "imports: [\"wasi:sockets\"]\nlimits: {max_open_sockets: 3}";
+    let built = Registry::new()
+        .guest("three", REACH, "sockets", more)
+        .guest("default", REACH, "sockets", "imports: [\"wasi:sockets\"]")
+        .build();
+    let loader = open(&built);
+    let make = async |name: &str| loader.call(&format!("app:{name}"), &[Val::U32(1_000)]).await;
+    for _ in 0..2 {
+        assert_eq!(make("three").await, Ok(Some(Val::U32(3))));
+        assert_eq!(make("default").await, Ok(Some(Val::U32(loader::config::SOCKETS_OPEN_MAX))));
+    }
+}
