@@ -25,6 +25,7 @@
 //! - `wasi` (default): WASI 0.2 host interfaces, for entries that are granted them.
 //! - `http` (default): outgoing HTTP, of guests (`wasi:http`) and of Lua (`http_client`).
 //! - `p3`: the asynchronous profile, for components that use component-model async.
+//! - `signatures` (default): keys that bundles must be signed with.
 //! - `pulley`: artifacts for the engine's interpreter, where no native ones fit.
 //! - `full`: all of them.
 //!

@@ -11,6 +11,7 @@ mod support;
 
 use std::fs;
 
+#[cfg(feature = "signatures")]
 use loader::trust::{DenyList, VerifyKey};
 use loader::{Bundle, Loader};
 use mutation::{Random, mutated};
@@ -182,6 +183,7 @@ fn headers_of_changed_artifacts() {
 }
 
 /// What a deployment demands is read from files too.
+#[cfg(feature = "signatures")]
 #[test]
 fn changed_keys_and_deny_lists() {
     let key = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\

@@ -6,6 +6,7 @@
 //! opened.
 
 mod deny;
+#[cfg_attr(not(feature = "signatures"), path = "key_absent.rs")]
 mod key;
 
 use std::fmt;

@@ -8,6 +8,7 @@ mod manifest;
 mod regions;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "signatures")]
 mod trust;
 
 use std::path::Path;
