@@ -31,6 +31,8 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Print the JSON Schema of definition files, for editors.
+    Schema,
     /// Explain a diagnostic by its code.
     Explain {
         /// A code such as E0401.

@@ -81,8 +81,9 @@ codes! {
          `vars` and the sections of the runtime are mappings, `disable` holds the lists `namespaces` and \
          `entries`."
     E0109 FormatVersion Error "a definition file has an unknown format version"
-        "`version` is the version of the format of definition files, not of the application. This compiler \
-         reads `\"1.0\"`; the field may be left out."
+        "`version` is the version of the format of definition files, not of the application or module. This \
+         compiler reads `\"1.0\"`; the field may be left out. A later format, such as `2.0`, is not read; any \
+         other version is taken for a mistake, and a warning."
     E0110 NamespaceMissing Warning "a file has entries but no namespace"
         "A file without `namespace` is not a definition file and is skipped with all its entries. Add \
          `namespace: …` at the top, or rename `entries` if the file is something else."
@@ -243,10 +244,11 @@ codes! {
         "The text is not valid Lua 5.4 with the documented type annotations. The place is that in the text \
          itself, also when it stands inside a definition file. One fault of the grammar is reported for each \
          source."
-    E0417 LuaTypeAsValue Error "a Lua type is used as a value"
+    E0417 LuaTypeAsValue Warning "a Lua type is used as a value; the entry is unavailable"
         "Types are checked by tools and erased by the build: `User(data)`, `User:is(data)` and reflection need \
-         validators at run time, which are not built. Check the value yourself, or cast it without a check, \
-         `data as User`."
+         validators at run time, which are not built. Running without them would let through what was meant \
+         to be refused, so the entry is carried and calls to it fail. Check the value yourself, or cast it \
+         without a check, `data as User`."
     E0418 LuaLimit Error "a Lua source exceeds a limit"
         "Lua bounds local variables, captured variables, registers and nesting of a function, and the build \
          the size of a source. Split the function, put variables into a table, or move a part into a library."
@@ -288,6 +290,23 @@ codes! {
     E0605 CacheUnusable Warning "the cache can't be used"
         "The cache folder is not writable, or an entry in it is damaged. The build goes on and compiles what \
          it needs."
+}
+
+/// All codes as a page of Markdown.
+pub fn catalogue() -> String {
+    let mut page = String::from(
+        "# Diagnostics of the compiler\n\nGenerated from `compiler/src/codes.rs`; `compiler explain CODE` says the \
+         same.\nWarnings are errors with `--strict`.\n",
+    );
+    for code in Code::ALL {
+        let severity = match code.severity() {
+            Error => "error",
+            Warning => "warning",
+        };
+        let (summary, explanation) = (code.summary(), code.explanation());
+        page += &format!("\n## {}: {summary}\n\n*{severity}.* {explanation}\n", code.as_str());
+    }
+    page
 }
 
 impl Code {

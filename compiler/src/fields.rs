@@ -6,6 +6,7 @@ use registry_schema::decode::{DecodeError, UnknownField};
 use registry_schema::document::{Node, Span, Value};
 
 use crate::diagnostic::{Code, Diagnostics};
+use crate::link::{self, Unmet};
 use crate::raw::RawEntry;
 use crate::tree;
 use registry_schema::suggest::nearest;
@@ -42,8 +43,9 @@ pub(crate) struct Typed {
     pub(crate) unavailable: Option<String>,
 }
 
-/// Reads the fields of `entry` as its kind has them; `None` when they don't fit.
-pub(crate) fn read(entry: &RawEntry, diagnostics: &mut Diagnostics) -> Option<Typed> {
+/// Reads the fields of `entry` as its kind has them; `None` when they don't fit. A field that waits for
+/// the value of a requirement, of `unmet`, makes the entry unavailable.
+pub(crate) fn read(entry: &RawEntry, unmet: &Unmet, diagnostics: &mut Diagnostics) -> Option<Typed> {
     let mut node = entry.data.clone();
     without_builtins(entry, &mut node);
     let mut removed: Vec<String> = Vec::new();
@@ -59,6 +61,11 @@ pub(crate) fn read(entry: &RawEntry, diagnostics: &mut Diagnostics) -> Option<Ty
             }
             Err(error) => {
                 if let Some(field) = missing_field(&error) {
+                    let path = tree::join(&error.path, field);
+                    if let Some(requirement) = unmet.get(&(entry.id.clone(), path)) {
+                        let unavailable = Some(link::waits_for(requirement));
+                        return Some(Typed { definition: Definition::Data, unavailable });
+                    }
                     // What was taken out below is missing now: that is no fault of its own.
                     if !removed.contains(&tree::join(&error.path, field)) {
                         missing(entry, &error.path, field, diagnostics);

@@ -37,14 +37,35 @@ struct Injection {
     from: Place,
 }
 
-/// Resolves all requirements and writes their values into their targets.
-pub(crate) fn link(entries: &mut [RawEntry], disabled: &BTreeSet<EntryId>, diagnostics: &mut Diagnostics) {
+/// Fields that requirements without a value were to fill in: of which entry, at which path, and the
+/// requirement.
+pub(crate) type Unmet = BTreeMap<(EntryId, String), EntryId>;
+
+/// Why an entry with such a field can't run.
+pub(crate) fn waits_for(requirement: &EntryId) -> String {
+    format!("needs a value for the requirement `{requirement}`")
+}
+
+/// Resolves all requirements and writes their values into their targets; gives those that have none.
+pub(crate) fn link(
+    entries: &mut [RawEntry],
+    disabled: &BTreeSet<EntryId>,
+    diagnostics: &mut Diagnostics,
+) -> Unmet {
     let parameters = parameters(entries, diagnostics);
     let mut used = vec![false; parameters.len()];
-    let mut injections = Vec::new();
+    let (mut injections, mut unmet) = (Vec::new(), Unmet::new());
     for entry in entries.iter().filter(|entry| entry.kind == "ns.requirement") {
         let value = resolve(entry, &parameters, &mut used, diagnostics);
-        injections.extend(targets(entry, value.as_ref(), diagnostics));
+        let is_unmet = value.is_none() && entry.data.get("default").is_none();
+        for Target { id, path, appends, at } in targets(entry, diagnostics) {
+            if let Some((value, from)) = value.clone() {
+                let injection = Injection { target: id, path, appends, value, at, from };
+                injections.push((entry.id.clone(), injection));
+            } else if is_unmet {
+                unmet.insert((id, path), entry.id.clone());
+            }
+        }
     }
     for (parameter, _) in parameters.iter().zip(&used).filter(|(_, used)| !**used) {
         unknown(parameter, entries, diagnostics);
@@ -65,6 +86,7 @@ pub(crate) fn link(entries: &mut [RawEntry], disabled: &BTreeSet<EntryId>, diagn
         };
         inject(&mut entries[*at], &requirement, injection, diagnostics);
     }
+    unmet
 }
 
 /// The parameters of all dependencies.
@@ -169,12 +191,17 @@ fn resolve(
     }
 }
 
-/// What is written where.
-fn targets(
-    entry: &RawEntry,
-    value: Option<&(Node, Place)>,
-    diagnostics: &mut Diagnostics,
-) -> Vec<(EntryId, Injection)> {
+/// Where a value is written.
+struct Target {
+    id: EntryId,
+    path: String,
+    appends: bool,
+    /// Where it is named.
+    at: Place,
+}
+
+/// The targets of a requirement.
+fn targets(entry: &RawEntry, diagnostics: &mut Diagnostics) -> Vec<Target> {
     let items = match entry.data.get("targets").map(|node| &node.value) {
         Some(Value::Seq(items)) if !items.is_empty() => items,
         _ => {
@@ -188,21 +215,15 @@ fn targets(
             return Vec::new();
         }
     };
-    let mut injections = Vec::new();
+    let mut targets = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let place = entry.place_at(&format!("targets.{index}"), item.span);
+        let at = entry.place_at(&format!("targets.{index}"), item.span);
         match target(item, entry) {
-            Ok((target, path, appends)) => {
-                if let Some((value, from)) = value {
-                    let (value, from) = (value.clone(), from.clone());
-                    let injection = Injection { target, path, appends, value, at: place, from };
-                    injections.push((entry.id.clone(), injection));
-                }
-            }
-            Err(problem) => diagnostics.push(entry.report(Code::RequirementInvalid, problem).at(place)),
+            Ok((id, path, appends)) => targets.push(Target { id, path, appends, at }),
+            Err(problem) => diagnostics.push(entry.report(Code::RequirementInvalid, problem).at(at)),
         }
     }
-    injections
+    targets
 }
 
 fn target(item: &Node, entry: &RawEntry) -> Result<(EntryId, String, bool), String> {

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect(args)) => run_inspect(&args),
         Some(Command::Types(args)) => run_types(&args),
         Some(Command::Keygen { file }) => run_keygen(&file),
+        Some(Command::Schema) => print(&registry_schema::json_schema::definition_file_schema()),
         Some(Command::Explain { code }) => explain(&code),
     };
     ExitCode::from(exit as u8)

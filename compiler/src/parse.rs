@@ -11,7 +11,7 @@ use registry_schema::document::{FILE_BYTES_MAX, Key, Node, Span, Value};
 use registry_schema::version::AUTHORED_VERSION;
 use registry_schema::{EntryId, Namespace};
 
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, SourceFile};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity, SourceFile};
 use crate::raw::RawEntry;
 use crate::read;
 use crate::walk::{Candidate, Walked};
@@ -145,8 +145,16 @@ impl File<'_> {
             return true;
         }
         let message = format!("found the version `{found}`, expected `\"{AUTHORED_VERSION}\"`");
-        self.report(Code::FormatVersion, message, version.span);
-        false
+        let is_later = is_later_format(&found);
+        let mut diagnostic = Diagnostic::new(Code::FormatVersion, message).at(self.place(version.span));
+        if !is_later {
+            diagnostic.severity = Severity::Warning;
+            diagnostic.help = Some(
+                "the file is read as one of this version; that of a module stands in `wippy.yaml`".to_owned(),
+            );
+        }
+        self.diagnostics.push(diagnostic);
+        !is_later
     }
 
     /// Keys beside `entries` have no meaning; without `entries`, one may be a misspelt `entries`.
@@ -286,6 +294,12 @@ impl File<'_> {
     fn place(&self, span: Span) -> Place {
         Place { file: Arc::clone(&self.file), span }
     }
+}
+
+/// Whether `version` is that of a later format, such as `2.0`, rather than of a module, such as `0.4.1`.
+fn is_later_format(version: &str) -> bool {
+    let number = version.strip_suffix(".0").unwrap_or(version);
+    number.parse::<u32>().is_ok_and(|number| number > 1)
 }
 
 /// The entry's own fields: a `data` mapping if it stands alone, else all keys that are not the entry's

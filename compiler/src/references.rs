@@ -10,6 +10,7 @@ use registry_schema::{EntryId, EntryRef, decode};
 
 use crate::constraints::lifecycle;
 use crate::diagnostic::{Code, Diagnostics, Place};
+use crate::link::{Unmet, waits_for};
 use crate::offered::is_known;
 use crate::raw::RawEntry;
 use crate::tree;
@@ -44,7 +45,8 @@ impl Wanted {
             Self::Storage => kind.starts_with("env.storage."),
             Self::Lua => {
                 let kind = kind.strip_suffix(".bc").unwrap_or(kind);
-                matches!(kind, "library.lua" | "function.lua" | "module.lua")
+                // Tests of processes import them for what their chunk returns.
+                matches!(kind, "library.lua" | "function.lua" | "process.lua" | "module.lua")
             }
             Self::Process => {
                 kind.starts_with("process.") && !matches!(kind, "process.host" | "process.service")
@@ -85,6 +87,8 @@ pub(crate) struct Index<'e> {
     pub(crate) kinds: &'e BTreeMap<EntryId, String>,
     /// Those that `.wippy.yaml` took out.
     pub(crate) disabled: &'e BTreeSet<EntryId>,
+    /// Fields that wait for a value of whoever mounts the module.
+    unmet: &'e Unmet,
     /// Public names of variables.
     pub(crate) variables: BTreeSet<String>,
     /// Missing references for which a similar id may still be looked for.
@@ -96,14 +100,22 @@ impl<'e> Index<'e> {
     pub(crate) fn new<'d>(
         kinds: &'e BTreeMap<EntryId, String>,
         disabled: &'e BTreeSet<EntryId>,
+        unmet: &'e Unmet,
         definitions: impl Iterator<Item = &'d Definition>,
     ) -> Self {
         let variables = definitions.filter_map(public_name).map(str::to_owned).collect();
-        Self { kinds, disabled, variables, suggestions: SUGGESTIONS_MAX }
+        Self { kinds, disabled, unmet, variables, suggestions: SUGGESTIONS_MAX }
     }
 
-    /// Checks all references of an entry.
-    pub(crate) fn check(&mut self, raw: &RawEntry, definition: &Definition, diagnostics: &mut Diagnostics) {
+    /// Checks all references of an entry; says why it can't run if one waits for a requirement's value,
+    /// of which a warning has told.
+    pub(crate) fn check(
+        &mut self,
+        raw: &RawEntry,
+        definition: &Definition,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<String> {
+        let mut lacking = None;
         for (path, reference, wanted) in references(raw, definition) {
             let id = reference.resolve(raw.id.namespace());
             let Some(kind) = self.kinds.get(&id) else {
@@ -112,7 +124,10 @@ impl<'e> Index<'e> {
                 if matches!(wanted, Wanted::Variable) && self.variables.contains(&name) {
                     continue;
                 }
-                self.missing(raw, &path, &id, wanted, diagnostics);
+                match self.unmet.get(&(raw.id.clone(), path.clone())) {
+                    Some(requirement) => lacking = Some(waits_for(requirement)),
+                    None => self.missing(raw, &path, &id, wanted, diagnostics),
+                }
                 continue;
             };
             if is_known(kind) && !wanted.accepts(kind) {
@@ -121,6 +136,7 @@ impl<'e> Index<'e> {
                 diagnostics.push(raw.report(Code::ReferenceKind, message).at(place));
             }
         }
+        lacking
     }
 
     fn missing(

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 
 use registry_schema::EntryId;
 use registry_schema::authored::Definition;
+use registry_schema::document::Value;
 
 use crate::config::Config;
 use crate::diagnostic::{Code, Diagnostics};
 use crate::include::{self, Included, Texts};
+use crate::link::Unmet;
 use crate::offered::{is_known, offered};
 use crate::overrides::{self, Stage};
 use crate::parse::similar_kind;
@@ -31,19 +33,20 @@ pub(crate) fn resolve(
     let disabled = overrides::disable(&mut entries, &config, diagnostics);
     unique(&mut entries, diagnostics);
     overrides::apply(&mut entries, &disabled, &config, Stage::BeforeLink, diagnostics);
-    link::link(&mut entries, &disabled, diagnostics);
+    let unmet = link::link(&mut entries, &disabled, diagnostics);
     overrides::apply(&mut entries, &disabled, &config, Stage::AfterLink, diagnostics);
 
-    let kinds = entries.iter().map(|entry| (entry.id.clone(), entry.kind.clone())).collect();
+    let kinds: BTreeMap<_, _> = entries.iter().map(|entry| (entry.id.clone(), entry.kind.clone())).collect();
     let mut texts = Texts::default();
     let mut typed = Vec::new();
     for mut raw in entries {
         let included = include::include(&root, &mut raw, &mut texts, diagnostics);
-        if let Some((definition, unavailable)) = definition(&mut raw, &included, diagnostics) {
+        if let Some((definition, unavailable)) = definition(&mut raw, &included, &kinds, &unmet, diagnostics)
+        {
             typed.push(Ready { raw, included, definition, unavailable });
         }
     }
-    check_references(&typed, &kinds, &disabled, diagnostics);
+    check_references(&mut typed, &kinds, &disabled, &unmet, diagnostics);
     let usable = typed.into_iter().filter(|ready| !ready.included.is_incomplete);
     let entries = usable.map(Ready::entry).map(|entry| (entry.id.clone(), entry)).collect();
     Registry { root, entries, kinds, config: config.sections }
@@ -97,6 +100,8 @@ fn unique(entries: &mut Vec<RawEntry>, diagnostics: &mut Diagnostics) {
 fn definition(
     raw: &mut RawEntry,
     included: &Included,
+    kinds: &BTreeMap<EntryId, String>,
+    unmet: &Unmet,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Definition, Option<String>)> {
     if !is_known(&raw.kind) {
@@ -109,7 +114,8 @@ fn definition(
     if !fields::without_placeholders(raw, |path| included.files.contains_key(path), diagnostics) {
         return None;
     }
-    let fields::Typed { mut definition, unavailable } = fields::read(raw, diagnostics)?;
+    name_builtins(raw, kinds);
+    let fields::Typed { mut definition, unavailable } = fields::read(raw, unmet, diagnostics)?;
     if let Definition::FunctionWat(wasm) | Definition::FunctionWasm(wasm) | Definition::ProcessWasm(wasm) =
         &mut definition
     {
@@ -120,16 +126,39 @@ fn definition(
     Some((definition, unavailable))
 }
 
+/// Writes imports of modules of the runtime as `:name`: a plain name that no entry of the namespace has,
+/// and a documented module has, means that module.
+fn name_builtins(raw: &mut RawEntry, kinds: &BTreeMap<EntryId, String>) {
+    if !raw.kind.ends_with(".lua") {
+        return;
+    }
+    let namespace = raw.id.namespace().clone();
+    let Value::Map(fields) = &mut raw.data.value else { return };
+    for (_, imports) in fields.iter_mut().filter(|(key, _)| key.name == "imports") {
+        let Value::Map(imports) = &mut imports.value else { continue };
+        for (_, import) in imports {
+            let Value::String(name) = &mut import.value else { continue };
+            let own = EntryId::new(namespace.clone(), name);
+            if registry_schema::lua::is_documented(name) && !own.is_ok_and(|id| kinds.contains_key(&id)) {
+                name.insert(0, ':');
+            }
+        }
+    }
+}
+
 fn check_references(
-    typed: &[Ready],
+    typed: &mut [Ready],
     kinds: &BTreeMap<EntryId, String>,
     disabled: &BTreeSet<EntryId>,
+    unmet: &Unmet,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut index = Index::new(kinds, disabled, typed.iter().map(|ready| &ready.definition));
+    let definitions = typed.iter().map(|ready| &ready.definition);
+    let mut index = Index::new(kinds, disabled, unmet, definitions);
     let mut names = Names::default();
-    for Ready { raw, definition, .. } in typed {
-        index.check(raw, definition, diagnostics);
+    for Ready { raw, definition, unavailable, .. } in typed {
+        let lacking = index.check(raw, definition, diagnostics);
+        *unavailable = unavailable.take().or(lacking);
         names.note(raw, definition, diagnostics);
     }
 }

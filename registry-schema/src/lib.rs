@@ -5,6 +5,7 @@
 //! - [`engine`] (feature `engine`): every engine option on which both sides must agree.
 //! - [`suggest`]: the word that a misspelt one most likely stands for.
 //! - [`document`] and [`decode`] (feature `yaml`): definition files with positions.
+//! - [`json_schema`] (feature `schema`): what definition files may hold, for editors.
 //!
 //! Authored format and manifest are versioned separately ([`version`]). Nothing here runs anything.
 
@@ -20,6 +21,8 @@ pub mod envelope;
 pub mod error;
 pub mod grants;
 pub mod ids;
+#[cfg(feature = "schema")]
+pub mod json_schema;
 pub mod lua;
 pub mod manifest;
 pub mod manifest_file;

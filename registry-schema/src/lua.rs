@@ -23,6 +23,46 @@ pub const MODULES: &[&str] = &[
 pub const GLOBALS: &[&str] =
     &["channel", "coroutine", "errors", "math", "os", "payload", "print", "string", "table"];
 
+/// Other documented modules, offered here or not, sorted.
+pub const OTHER_MODULES: &[&str] = &[
+    "archive",
+    "cdc",
+    "cloudstorage",
+    "compress",
+    "contract",
+    "crypto",
+    "eval",
+    "eval_runner",
+    "events",
+    "excel",
+    "exec",
+    "expr",
+    "html",
+    "http",
+    "http_client",
+    "hub",
+    "io",
+    "metrics",
+    "pg",
+    "process",
+    "queue",
+    "sql",
+    "store",
+    "stream",
+    "system",
+    "templates",
+    "text",
+    "treesitter",
+    "tty",
+    "websocket",
+    "yaml",
+];
+
+/// Whether `module` is one of the runtime's, offered or not.
+pub fn is_documented(module: &str) -> bool {
+    is_offered(module) || OTHER_MODULES.binary_search(&module).is_ok()
+}
+
 /// Whether an entry may list `module`.
 pub fn is_offered(module: &str) -> bool {
     MODULES.binary_search(&module).is_ok() || GLOBALS.binary_search(&module).is_ok()
@@ -34,7 +74,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted() {
-        assert!(MODULES.is_sorted() && GLOBALS.is_sorted());
+        assert!(MODULES.is_sorted() && GLOBALS.is_sorted() && OTHER_MODULES.is_sorted());
         assert!(is_offered("json") && is_offered("print") && !is_offered("utf8"));
     }
 }

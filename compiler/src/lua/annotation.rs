@@ -130,6 +130,11 @@ impl<'s> Parser<'s> {
                 if !matches!(ty, Type::Optional(_)) {
                     ty = Type::Optional(Box::new(ty));
                 }
+            } else if self.is("[") && self.peek_is(0, "]") {
+                // `T[]` is `{T}`.
+                self.erase()?;
+                self.erase()?;
+                ty = list_of(ty);
             } else if self.is("@") {
                 self.validator()?;
             } else {
@@ -177,6 +182,8 @@ impl<'s> Parser<'s> {
     fn primary(&mut self) -> Result<Type, Mistake> {
         self.enter()?;
         let ty = match &self.token.kind {
+            Kind::Name("readonly") => self.readonly()?,
+            Kind::Name("typeof") => self.type_of()?,
             Kind::Name(_) => self.named()?,
             Kind::Text(_) | Kind::Number => self.literal()?,
             Kind::Fixed("nil" | "true" | "false" | "-") => self.literal()?,
@@ -197,6 +204,35 @@ impl<'s> Parser<'s> {
         };
         self.leave(1);
         Ok(ty)
+    }
+
+    /// `readonly T`, or a type of that name.
+    fn readonly(&mut self) -> Result<Type, Mistake> {
+        let end = self.token.end;
+        let next = self.peek(0).filter(|token| matches!(token.kind, Kind::Name(_) | Kind::Fixed("{" | "(")));
+        let Some(start) = next.map(|token| token.start) else { return self.named() };
+        if self.source[end..start].contains(['\n', '\r']) {
+            return self.named();
+        }
+        self.erase()?;
+        self.primary()
+    }
+
+    /// `typeof(value.field)`, whatever type that is, or a type of that name.
+    fn type_of(&mut self) -> Result<Type, Mistake> {
+        if !self.peek_is(0, "(") {
+            return self.named();
+        }
+        self.erase()?;
+        let open = self.token.start;
+        self.erase_fixed("(")?;
+        self.erase_name()?;
+        while self.is(".") {
+            self.erase()?;
+            self.erase_name()?;
+        }
+        self.erase_closing(")", "(", open)?;
+        Ok(any())
     }
 
     fn named(&mut self) -> Result<Type, Mistake> {
@@ -402,6 +438,11 @@ impl<'s> Parser<'s> {
         }
         Ok(())
     }
+}
+
+/// `{T}`
+fn list_of(element: Type) -> Type {
+    Type::Table(Box::new(Table { elements: vec![element], ..Table::default() }))
 }
 
 /// The only one of `types`, or all of them as one type.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::mistake::Mistake;
 use super::types::{Generic, Type};
 use super::value::Value;
 
@@ -22,6 +23,8 @@ pub(crate) struct Chunk {
     pub(crate) returned: Value,
     /// Types that are declared, in order.
     pub(crate) types: Vec<TypeDeclaration>,
+    /// Uses of types as values: what validates at run time is not built.
+    pub(crate) validations: Vec<Mistake>,
 }
 
 /// `require("name")`.

@@ -44,8 +44,7 @@ impl Parser<'_> {
         }
         self.close(")", "(", open)?;
         if self.is(":") {
-            self.erase()?;
-            function.returns = Some(self.returns()?);
+            function.returns = Some(self.returned_types()?);
         }
         self.scope.activate();
         self.block_body()?;
@@ -53,6 +52,18 @@ impl Parser<'_> {
         self.scope.close_function()?;
         self.chunk.functions.push(function);
         Ok(self.chunk.functions.len() - 1)
+    }
+
+    /// `: A, B`, the token being `:`. In one line without parentheses, which a function type can't have:
+    /// no body begins with a comma.
+    fn returned_types(&mut self) -> Result<Vec<Type>, Mistake> {
+        self.erase()?;
+        let mut returns = self.returns()?;
+        while self.is(",") {
+            self.erase()?;
+            returns.push(self.ty()?);
+        }
+        Ok(returns)
     }
 
     fn param(&mut self) -> Result<Param, Mistake> {

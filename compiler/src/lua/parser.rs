@@ -47,7 +47,7 @@ pub(crate) struct Parser<'s> {
 /// What is known of `source`.
 ///
 /// # Errors
-/// Everything that is wrong with it: at most one fault of the grammar, or several of meaning.
+/// When it is too big, or at its first fault of the grammar.
 pub(crate) fn parse(source: &str) -> Result<Chunk, Vec<Mistake>> {
     if source.len() > SOURCE_BYTES_MAX {
         let message = format!("the source has more than {} MiB", SOURCE_BYTES_MAX >> 20);
@@ -69,12 +69,9 @@ pub(crate) fn parse(source: &str) -> Result<Chunk, Vec<Mistake>> {
         assigned: BTreeSet::new(),
     };
     parser.main().map_err(|mistake| vec![mistake])?;
-    let mistakes = parser.types_as_values();
-    if !mistakes.is_empty() {
-        return Err(mistakes);
-    }
+    let validations = parser.types_as_values();
     let erased = parser.erased();
-    Ok(Chunk { erased, ..parser.chunk })
+    Ok(Chunk { erased, validations, ..parser.chunk })
 }
 
 impl<'s> Parser<'s> {

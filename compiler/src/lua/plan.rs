@@ -26,6 +26,12 @@ use crate::plan::Planned;
 use crate::registry::{Entry, Registry};
 use registry_schema::suggest::did_you_mean;
 
+/// Stack of a thread that reads sources: three times what the deepest nesting takes without optimisation.
+pub(super) const STACK_BYTES: usize = 8 << 20;
+
+/// Why an entry whose source uses types as values can't run.
+const VALIDATES: &str = "its source uses types as values, which needs validators at run time";
+
 /// The Lua entries of a registry.
 #[derive(Debug, Default)]
 pub(crate) struct LuaPlan {
@@ -96,12 +102,7 @@ pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut D
     let entries: Vec<(&Entry, Fields<'_>)> =
         registry.entries.values().filter_map(|entry| Some((entry, Fields::of(entry)?))).collect();
     let sources: BTreeSet<&str> = entries.iter().map(|(_, fields)| fields.source).collect();
-    let chunks: BTreeMap<&str, Read> = sources
-        .into_iter()
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|it| (it, parse(it).map(Arc::new)))
-        .collect();
+    let chunks = read(sources);
 
     let graph: Graph<'_> = entries
         .iter()
@@ -121,11 +122,16 @@ pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut D
     let mut drafts = Vec::new();
     for (entry, fields) in entries {
         let mut faults = Vec::new();
-        if let Err(mistakes) = &chunks[fields.source] {
-            faults.extend(mistakes.iter().map(|mistake| mistake.in_source(fields.source)));
-        }
+        let mistakes = match &chunks[fields.source] {
+            Ok(chunk) => &chunk.validations,
+            Err(mistakes) => mistakes,
+        };
+        faults.extend(mistakes.iter().map(|mistake| mistake.in_source(fields.source)));
         let builtin = builtin_imports(entry, &mut faults);
-        own.extend(missing_modules(entry, &fields, &builtin, &mut faults).map(|reason| (&entry.id, reason)));
+        let missing = missing_modules(entry, &fields, &builtin, &mut faults);
+        let validates = mistakes.iter().any(|mistake| mistake.code == Code::LuaTypeAsValue);
+        let reason = missing.or_else(|| validates.then(|| VALIDATES.to_owned()));
+        own.extend(reason.map(|reason| (&entry.id, reason)));
         if faults.iter().any(|fault| fault.severity == Severity::Error) {
             faulty.insert(&entry.id);
         }
@@ -154,6 +160,21 @@ pub(crate) fn plan(registry: &Registry, planned: &[Planned], diagnostics: &mut D
     }
     plan.files = files(plan.entries.values());
     plan
+}
+
+/// Reads every source once, in parallel.
+fn read(sources: BTreeSet<&str>) -> BTreeMap<&str, Read> {
+    let sources: Vec<&str> = sources.into_iter().collect();
+    if sources.is_empty() {
+        return BTreeMap::new();
+    }
+    let all = || sources.par_iter().map(|source| (*source, parse(source).map(Arc::new))).collect();
+    let threads = rayon::current_num_threads().min(sources.len());
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK_BYTES).build() {
+        Ok(pool) => pool.install(all),
+        // No more threads: those that are there have room for what people write.
+        Err(_) => all(),
+    }
 }
 
 /// An entry whose own fields were checked.

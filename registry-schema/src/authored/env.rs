@@ -15,6 +15,7 @@ use crate::ids::EntryRef;
 
 /// The environment of the loader's own process, read-only (`en/system/env.md`, "OS Storage").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvStorageOs {
     /// Supervision. Default: started when needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,6 +24,7 @@ pub struct EnvStorageOs {
 
 /// Values that live as long as the loader (`en/system/env.md`, "Memory Storage").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvStorageMemory {
     /// Supervision. Default: started when needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +33,7 @@ pub struct EnvStorageMemory {
 
 /// Fixed values, read-only (`en/system/env.md`, "Static Storage").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvStorageStatic {
     /// Text by name; whole numbers and switches are taken as text. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -42,6 +45,7 @@ pub struct EnvStorageStatic {
 
 /// A file of `KEY=VALUE` lines with `#` comments (`en/system/env.md`, "File Storage").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvStorageFile {
     /// Path of the file. Required.
     pub file_path: Templated<String>,
@@ -61,6 +65,7 @@ pub struct EnvStorageFile {
 
 /// Several storages as one (`en/system/env.md`, "Router Storage").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvStorageRouter {
     /// Searched in this order; the first one takes writes. Required.
     pub storages: Vec<EntryRef>,
@@ -71,6 +76,7 @@ pub struct EnvStorageRouter {
 
 /// A named value in a storage (`en/system/env.md`, "Variables").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvVariable {
     /// Public name of letters, digits and `_`, unique in the registry. Default: reachable by id
     /// only.

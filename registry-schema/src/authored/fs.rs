@@ -11,6 +11,7 @@ use super::scalar::{FromScalar, Scalar, ScalarError, Templated, closed_set};
 
 /// A folder of the machine (`en/system/filesystem.md`, "Directory Filesystem").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FsDirectory {
     /// Root of all paths. Required. A WASM entry that takes its binary from here needs it to be
     /// without placeholders, since the build reads it.
@@ -29,6 +30,7 @@ pub struct FsDirectory {
 /// A folder that travels in the bundle, read-only (`en/system/filesystem.md`, "Embedded
 /// Filesystem").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FsEmbed {
     /// Folder that is copied, relative to the definition file; needed by the build, so not a
     /// placeholder. Default: the folder of the definition file. Ours: not on the public page.

@@ -15,6 +15,7 @@ use crate::ids::EntryRef;
 
 /// A listener (`en/http/server.md`, "Configuration").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpService {
     /// Address to listen on: `:8080`, `127.0.0.1:9090`. Required.
     pub addr: Templated<String>,
@@ -40,6 +41,7 @@ pub struct HttpService {
 
 /// Time limits of a listener; `0` switches one off (`en/http/server.md`, "Timeouts").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpTimeouts {
     /// To read a whole request, headers and body. Default: the page names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,6 +56,7 @@ pub struct HttpTimeouts {
 
 /// Message relay of a listener (`en/http/server.md`, "Host Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpHost {
     /// Messages that may wait for each worker. Default: 1024. Range: 1 and up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +69,7 @@ pub struct HttpHost {
 /// Sizes that requests must keep to. Ours: not on the public page; the default is that of
 /// `req:parse_multipart` and `http.request` (`en/lua/http/http.md`, "Loading").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpLimits {
     /// Largest request body in bytes; above it the answer is 413. Default: 125829120 (120 MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +81,7 @@ pub struct HttpLimits {
 /// The `*_env` fields are the deprecated spelling of `${env:NAME}`: the public name or id of an
 /// `env.variable`. Of each pair only one may be given.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpTls {
     /// Where the certificate comes from. Default: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,6 +137,7 @@ closed_set! {
 
 /// A prefix with middleware for its endpoints (`en/http/router.md`, "Router Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpRouter {
     /// Put before the path of every endpoint. Default: empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,6 +159,7 @@ pub struct HttpRouter {
 
 /// One route (`en/http/endpoint.md`, "Configuration").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpEndpoint {
     /// Method that the route answers. Required.
     pub method: Templated<HttpMethod>,
@@ -186,6 +193,7 @@ closed_set! {
 
 /// What a router reads from its `meta` (`en/http/router.md`, "Architecture").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RouterMeta {
     /// The `http.service` that serves the router. The page names no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +202,7 @@ pub struct RouterMeta {
 
 /// What an endpoint reads from its `meta` (`en/http/endpoint.md`, "Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EndpointMeta {
     /// The `http.router` that holds the endpoint. Required; optional here, so that the missing one
     /// is reported with the entry.

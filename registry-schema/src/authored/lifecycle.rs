@@ -12,6 +12,7 @@ use crate::ids::EntryRef;
 /// How the supervisor starts, restarts and stops an entry (`en/guides/supervision.md`, "Lifecycle
 /// Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lifecycle {
     /// Start with the supervisor. Default: `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,6 +41,7 @@ pub struct Lifecycle {
 
 /// Retries with exponential back-off (`en/guides/supervision.md`, "Restart Policy").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Restart {
     /// Wait before the first retry. Default: `1s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +65,7 @@ pub struct Restart {
 /// The lists are kept apart from absent ones: an empty scope allows nothing, no scope is another
 /// matter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LifecycleSecurity {
     /// Who acts. Default: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +81,7 @@ pub struct LifecycleSecurity {
 
 /// Who acts (`en/guides/supervision.md`, "Security Context").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LifecycleActor {
     /// Identity, for example `service:admin-worker`. Required.
     pub id: Templated<String>,

@@ -19,6 +19,7 @@ use crate::ids::EntryRef;
 
 /// A stateless function, every call on its own (`en/lua/entries.md`, "function.lua").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FunctionLua {
     /// Lua source, usually `file://…`. Required.
     pub source: String,
@@ -40,6 +41,7 @@ pub struct FunctionLua {
 
 /// A long-running actor (`en/lua/entries.md`, "process.lua").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessLua {
     /// Lua source, usually `file://…`. Required.
     pub source: String,
@@ -61,6 +63,7 @@ pub struct ProcessLua {
 
 /// Code that other entries import (`en/lua/entries.md`, "library.lua").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LibraryLua {
     /// Lua source, usually `file://…`. Required.
     pub source: String,
@@ -77,6 +80,7 @@ pub struct LibraryLua {
 
 /// Concurrency of a Lua function (`en/lua/entries.md`, "Pool Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LuaPool {
     /// Kind of pool. Default: `static` if `workers` or `size` is given, else `lazy`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
@@ -111,6 +115,7 @@ closed_set! {
 
 /// What a function reads from its `meta` (`en/concepts/functions.md`, "Interceptors").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FunctionMeta {
     /// Settings of the interceptors around a call. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +125,7 @@ pub struct FunctionMeta {
 /// Settings of the built-in interceptors (`en/concepts/functions.md`, "Interceptors"). Names of
 /// other interceptors are free.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CallOptions {
     /// Repeat a call that failed with a retryable error. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,6 +135,7 @@ pub struct CallOptions {
 /// Repetition of a failed call (`en/concepts/functions.md`, "Interceptors";
 /// `en/lua/core/contract.md`, "Call Options").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CallRetry {
     /// Attempts including the first; 1 never repeats. Range: 1 and up.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,8 @@ pub mod lua;
 pub mod network;
 pub mod process;
 pub mod scalar;
+#[cfg(feature = "schema")]
+mod scalar_schema;
 pub mod security;
 pub mod store;
 pub mod wasm;
@@ -58,6 +60,14 @@ macro_rules! kinds {
                     $($name => read::<$type>(data).map(|value| Self::$variant(Box::new(value))),)*
                     _ => Ok(Self::Data),
                 }
+            }
+
+            /// Every kind that has a type, what it is, and the JSON Schema of its fields.
+            #[cfg(feature = "schema")]
+            pub(crate) fn schemas(
+                generator: &mut schemars::SchemaGenerator,
+            ) -> Vec<(&'static str, &'static str, schemars::Schema)> {
+                vec![$(($name, $doc, <$type as schemars::JsonSchema>::json_schema(generator))),*]
             }
         }
     };

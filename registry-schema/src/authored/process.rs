@@ -11,6 +11,7 @@ use crate::ids::EntryRef;
 
 /// A scheduler for processes (`en/system/process-host.md`, "Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessHost {
     /// Sizes. Default: the defaults of [`ProcessHostSettings`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +23,7 @@ pub struct ProcessHost {
 
 /// Sizes of a process host (`en/system/process-host.md`, "Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessHostSettings {
     /// Processes that run at the same moment. Default: number of CPUs. Range: 1 and up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +43,7 @@ pub struct ProcessHostSettings {
 /// A supervised process (`en/guides/supervision.md`, "Lifecycle Configuration";
 /// `en/guides/entry-kinds.md`, "Process Management").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessService {
     /// The `process.*` entry that is run. Required.
     pub process: EntryRef,
@@ -57,6 +60,7 @@ pub struct ProcessService {
 /// Runs one process at a time on stdin, stdout and stderr (`en/system/terminal.md`,
 /// "Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TerminalHost {
     /// Keep log lines off the event bus while a command runs. Default: `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +72,7 @@ pub struct TerminalHost {
 
 /// What a process reads from its `meta`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessMeta {
     /// Makes the process a command of the command line. Default: it is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +81,7 @@ pub struct ProcessMeta {
 
 /// `meta.command` (`en/guides/cli.md`, "Command Metadata Fields").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CommandMeta {
     /// Name on the command line, unique in the registry. Required.
     pub name: String,

@@ -287,6 +287,9 @@ impl FromScalar for ScalarText {
     }
 }
 
+#[cfg(feature = "schema")]
+pub(crate) use super::scalar_schema::ScalarSchema;
+
 /// Deserializes a scalar where no placeholder is allowed.
 ///
 /// # Errors
@@ -410,6 +413,13 @@ macro_rules! closed_set {
 
             fn to_scalar(&self) -> $crate::authored::scalar::Scalar<'_> {
                 $crate::authored::scalar::Scalar::Text(std::borrow::Cow::Borrowed(self.as_str()))
+            }
+        }
+
+        #[cfg(feature = "schema")]
+        impl $crate::authored::scalar::ScalarSchema for $name {
+            fn schema() -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$first_word $(, $word)*] })
             }
         }
 

@@ -17,6 +17,7 @@ use crate::ids::EntryRef;
 
 /// A declarative policy (`en/system/security.md`, "Declarative Policy").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SecurityPolicy {
     /// The rule. Required.
     pub policy: PolicyRule,
@@ -28,6 +29,7 @@ pub struct SecurityPolicy {
 
 /// A rule (`en/system/security.md`, "Policy Structure").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyRule {
     /// Actions that it is about; `*` stands for any text. Required.
     pub actions: OneOrMany<String>,
@@ -55,6 +57,7 @@ closed_set! {
 /// `value` and `value_from` exclude each other; only `exists` and `nexists` do without both. Which
 /// of these holds is checked by the build, since either may be a template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Condition {
     /// Path that is compared: `actor.id`, `actor.meta.*`, `action`, `resource`, `meta.*`. Required.
     pub field: Templated<String>,
@@ -104,6 +107,7 @@ closed_set! {
 
 /// Issues and checks tokens (`en/system/security.md`, "Token Store Options").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TokenStore {
     /// The key-value store that holds the tokens. Required.
     pub store: EntryRef,

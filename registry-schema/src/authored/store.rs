@@ -10,6 +10,7 @@ use super::scalar::Templated;
 
 /// A key-value store that lives as long as the loader (`en/system/store.md`, "Memory Store").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StoreMemory {
     /// Entries it may hold; further ones are refused. Default: 10000, also for 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,7 @@ use crate::ids::EntryRef;
 /// One type for all, so that what is required of which kind is said in the kind's own words:
 /// `function.wat` needs `source` and `method`, the others `fs`, `path` and `hash`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Wasm {
     /// WebAssembly text of a core module or a component, or `file://` and a path to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +74,7 @@ pub struct Wasm {
 
 /// How input and output are mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
     /// Arguments are passed as they are.
@@ -84,6 +86,7 @@ pub enum Transport {
 
 /// How a top-level `result` reaches Lua.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Results {
     /// `value, nil` or `nil, err`.
@@ -95,6 +98,7 @@ pub enum Results {
 
 /// What an import without a grant is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ImportsMissing {
     /// A stub that ends the call with `PERMISSION_DENIED`, and a warning at build time.
@@ -106,6 +110,7 @@ pub enum ImportsMissing {
 
 /// Concurrency of a function.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     /// Left out: `lazy` with 100 slots, or `static` when `workers` or `size` is set.
@@ -139,6 +144,7 @@ pub struct Pool {
 
 /// How a pool behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PoolType {
     /// On the caller's task, a fresh instance per call, no queue.
@@ -153,6 +159,7 @@ pub enum PoolType {
 
 /// What a call may use. A field that is not known here is an error: it would restrict.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Time from start to end, computing and waiting alike, in milliseconds, 1 or more.
@@ -180,6 +187,7 @@ pub struct Limits {
 
 /// `options:` of a WASM entry.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Options {
     /// The same as the entry's `limits`; two spellings that differ are an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,6 +196,7 @@ pub struct Options {
 
 /// Where a component may connect to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// When given, nothing else is allowed.
@@ -197,6 +206,7 @@ pub struct Network {
 
 /// A core module that satisfies imports of another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Adapter {
     /// The imported module's name that it satisfies.
     pub name: String,
@@ -210,6 +220,7 @@ pub struct Adapter {
 
 /// Arguments, environment and mounts of a guest.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Wasi {
     /// Command-line arguments.
@@ -228,6 +239,7 @@ pub struct Wasi {
 
 /// A variable of the guest's environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnvMapping {
     /// The `env.variable` entry.
@@ -241,6 +253,7 @@ pub struct EnvMapping {
 
 /// A directory of the guest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
     /// The file-system entry.
