@@ -15,6 +15,28 @@ impl CallId {
     }
 }
 
+tokio::task_local! {
+    /// The call that the current task runs.
+    static CURRENT: CallId;
+}
+
+impl CallId {
+    /// The call that runs on this thread now, if one does.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(|call| *call).ok()
+    }
+
+    /// `future`, in which this is the current call.
+    pub(crate) fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        CURRENT.scope(self, future)
+    }
+
+    /// The number itself.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

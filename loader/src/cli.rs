@@ -18,8 +18,11 @@ Commands:
   list                             callable ids with their signatures, and what is not offered here
   call ID [ARG...]                 call a function; arguments and result in WAVE, of Lua in JSON
   call ID --json '[ARG, ...]'      the same in JSON
+  call --trace ID [ARG...]         the same, then the tree of nested calls and their times on stderr
   verify                           check every file, load and link every entry, run no guest
   config                           every setting with its value and where that came from
+  explain [CODE]                   what an error means and how to mend it; all codes without one
+  completions SHELL                a script for bash, zsh or fish
 
 Options:
   --bundle DIR    bundle to open [default: dist; WIPPY_BUNDLE]
@@ -44,6 +47,9 @@ Exit codes: 0 done, 1 the call or the check failed, 2 bad usage, 3 the bundle ca
 pub(crate) enum Request {
     Help,
     Version,
+    /// One code, or the list of all.
+    Explain(Option<String>),
+    Completions(String),
     Command(Box<Options>, Command),
 }
 
@@ -106,7 +112,14 @@ pub(crate) enum Command {
     List,
     Verify,
     Config,
-    Call { id: String, arguments: Arguments },
+    Call { id: String, arguments: Arguments, tracing: Tracing },
+}
+
+/// Whether a call's nested calls are shown.
+#[derive(Clone, Copy)]
+pub(crate) enum Tracing {
+    Off,
+    Tree,
 }
 
 /// How the arguments of a call are written.
@@ -134,6 +147,11 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
         "verify" => Command::Verify,
         "config" => Command::Config,
         "call" => return call(options, parser),
+        "explain" => return word(&mut parser).map(Request::Explain),
+        "completions" => {
+            let shell = word(&mut parser)?;
+            return Ok(Request::Completions(shell.ok_or("`completions` needs a shell: bash, zsh or fish")?));
+        }
         other => return Err(format!("unknown command `{other}`").into()),
     };
     while let Some(arg) = parser.next()? {
@@ -143,6 +161,19 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
         }
     }
     Ok(Request::Command(Box::new(options), command))
+}
+
+/// The one word that may follow, and nothing else.
+fn word(parser: &mut Parser) -> Result<Option<String>, lexopt::Error> {
+    let word = match parser.next()? {
+        None => return Ok(None),
+        Some(Arg::Value(word)) => word.string()?,
+        Some(other) => return Err(other.unexpected()),
+    };
+    match parser.next()? {
+        None => Ok(Some(word)),
+        Some(other) => Err(other.unexpected()),
+    }
 }
 
 /// Options that every command has.
@@ -205,11 +236,13 @@ fn apply(options: &mut Options, flag: &Flag, parser: &mut Parser) -> Result<Opti
 }
 
 /// `call`: after the id everything is an argument, so that `-7` is a number and no option; but for
-/// `--json`, which comes first.
+/// `--trace` and `--json`, which come first.
 fn call(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Error> {
+    let mut tracing = Tracing::Off;
     let id = loop {
         match parser.next()? {
             Some(Arg::Value(id)) => break id.string()?,
+            Some(Arg::Long("trace")) => tracing = Tracing::Tree,
             Some(arg) => {
                 let flag = flag(arg)?;
                 if let Some(request) = apply(&mut options, &flag, &mut parser)? {
@@ -220,7 +253,11 @@ fn call(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Err
         }
     };
     let rest: Vec<OsString> = parser.raw_args()?.collect();
-    let rest: Vec<String> = rest.into_iter().map(ValueExt::string).collect::<Result<_, _>>()?;
+    let mut rest: Vec<String> = rest.into_iter().map(ValueExt::string).collect::<Result<_, _>>()?;
+    if rest.first().is_some_and(|first| first == "--trace") {
+        tracing = Tracing::Tree;
+        rest.remove(0);
+    }
     let arguments = match rest.first().map(String::as_str) {
         Some("--json") => match <[String; 2]>::try_from(rest) {
             Ok([_, json]) => Arguments::Json(json),
@@ -229,5 +266,5 @@ fn call(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Err
         Some("--") => Arguments::Wave(rest[1..].to_vec()),
         _ => Arguments::Wave(rest),
     };
-    Ok(Request::Command(Box::new(options), Command::Call { id, arguments }))
+    Ok(Request::Command(Box::new(options), Command::Call { id, arguments, tracing }))
 }

@@ -4,12 +4,15 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-use loader::config::Ticking;
+use loader::config::{LogTimes, Ticking};
 use loader::settings::{Effect, Listed, SettingsError, Source};
 use loader::trust::{DenyList, Trust, VerifyKey};
-use loader::{Error, ErrorKind, Loader, OpenError, Sealing, Type, Val, values};
+use loader::{Context, Error, ErrorKind, Loader, OpenError, Sealing, Type, Val, values};
 
-use crate::cli::{Arguments, Command, Options};
+use registry_schema::suggest::nearest;
+
+use crate::cli::{Arguments, Command, Options, Tracing};
+use crate::{completions, explain};
 
 /// Exit codes of the binary.
 #[derive(Clone, Copy)]
@@ -78,6 +81,7 @@ pub(crate) fn run(options: &Options, command: Command) -> Exit {
         root: options.root.value.clone(),
         trust,
         overrides: options.overrides.clone(),
+        log_times: LogTimes::LeftOut,
         ..loader::Options::default()
     };
     let loader = match Loader::builder().options(settings).open(&options.bundle.value) {
@@ -92,7 +96,39 @@ pub(crate) fn run(options: &Options, command: Command) -> Exit {
         Command::List => list(&loader),
         Command::Verify => verify(&loader),
         Command::Config => config(&loader, options),
-        Command::Call { id, arguments } => call(&loader, &id, &arguments),
+        Command::Call { id, arguments, tracing } => call(&loader, &id, &arguments, tracing),
+    }
+}
+
+/// Explains one code, or lists all.
+pub(crate) fn explain(code: Option<&str>) -> Exit {
+    let Some(code) = code else {
+        return print(
+            &explain::CATALOGUE.iter().map(|explained| format!("{}\n", explained.code)).collect::<String>(),
+        );
+    };
+    match explain::explain(code) {
+        Some(text) => print(&text),
+        None => {
+            let nearest = nearest(code, explain::CATALOGUE.iter().map(|explained| explained.code));
+            let hint = nearest.map(|code| format!("\nhint: did you mean `{code}`?")).unwrap_or_default();
+            complain(&format!("there is no code `{code}`{hint}"));
+            Exit::Usage
+        }
+    }
+}
+
+/// Prints the script of a shell.
+pub(crate) fn completions(shell: &str) -> Exit {
+    match completions::script(shell) {
+        Some(script) => print(&script),
+        None => {
+            complain(&format!(
+                "no completions for `{shell}`, expected one of {}",
+                completions::SHELLS.join(", ")
+            ));
+            Exit::Usage
+        }
     }
 }
 
@@ -182,15 +218,11 @@ fn verify(loader: &Loader) -> Exit {
     print(&format!("{} files and {} entries are good ({target})\n", verified.files, verified.entries))
 }
 
-fn call(loader: &Loader, id: &str, arguments: &Arguments) -> Exit {
-    #[cfg(feature = "lua")]
-    let outcome = match loader.is_lua(id) {
-        Ok(true) => call_lua(loader, id, arguments),
-        Ok(false) => call_wasm(loader, id, arguments),
-        Err(error) => Err(error),
+fn call(loader: &Loader, id: &str, arguments: &Arguments, tracing: Tracing) -> Exit {
+    let outcome = match tracing {
+        Tracing::Off => call_in(loader, id, arguments, Context::default()),
+        Tracing::Tree => traced(loader, id, arguments),
     };
-    #[cfg(not(feature = "lua"))]
-    let outcome = call_wasm(loader, id, arguments);
     match outcome {
         Ok(text) => print(&text),
         Err(error) => {
@@ -206,9 +238,31 @@ fn call(loader: &Loader, id: &str, arguments: &Arguments) -> Exit {
     }
 }
 
+/// Calls, and prints the tree of nested calls.
+#[cfg(feature = "telemetry")]
+fn traced(loader: &Loader, id: &str, arguments: &Arguments) -> Result<String, Error> {
+    let trace = loader::Trace::default();
+    let outcome = call_in(loader, id, arguments, Context::default().with_trace(&trace));
+    let _ = std::io::stderr().lock().write_all(trace.tree().as_bytes());
+    outcome
+}
+
+#[cfg(not(feature = "telemetry"))]
+fn traced(_: &Loader, _: &str, _: &Arguments) -> Result<String, Error> {
+    Err(Error::new(ErrorKind::Unavailable, "`--trace` needs a loader built with the feature `telemetry`"))
+}
+
+fn call_in(loader: &Loader, id: &str, arguments: &Arguments, context: Context) -> Result<String, Error> {
+    #[cfg(feature = "lua")]
+    if loader.is_lua(id)? {
+        return call_lua(loader, id, arguments, context);
+    }
+    call_wasm(loader, id, arguments, context)
+}
+
 /// Arguments are JSON, or text where they are none; the result is JSON.
 #[cfg(feature = "lua")]
-fn call_lua(loader: &Loader, id: &str, arguments: &Arguments) -> Result<String, Error> {
+fn call_lua(loader: &Loader, id: &str, arguments: &Arguments, context: Context) -> Result<String, Error> {
     use loader::Data;
     let args = match arguments {
         Arguments::Wave(texts) => texts
@@ -220,7 +274,7 @@ fn call_lua(loader: &Loader, id: &str, arguments: &Arguments) -> Result<String, 
             .collect(),
         Arguments::Json(text) => json_arguments(text)?.iter().map(Data::from).collect(),
     };
-    let value = loader.call_data_blocking(id, args, loader::Context::default())?;
+    let value = loader.call_data_blocking(id, args, context)?;
     match (&value, arguments) {
         (Data::Nil, Arguments::Wave(_)) => Ok(String::new()),
         (value, _) => Ok(value.to_json().map_err(invalid)?.to_string() + "\n"),
@@ -236,10 +290,10 @@ fn json_arguments(text: &str) -> Result<Vec<serde_json::Value>, Error> {
     }
 }
 
-fn call_wasm(loader: &Loader, id: &str, arguments: &Arguments) -> Result<String, Error> {
+fn call_wasm(loader: &Loader, id: &str, arguments: &Arguments, context: Context) -> Result<String, Error> {
     loader.function(id).and_then(|function| {
         let args = read_arguments(id, function.params(), arguments)?;
-        let value = loader.call_blocking(id, &args)?;
+        let value = loader.call_with_context_blocking(id, &args, context)?;
         let text = match (value, arguments) {
             (None, Arguments::Wave(_)) => return Ok(String::new()),
             (None, Arguments::Json(_)) => "null".to_owned(),

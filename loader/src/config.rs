@@ -209,6 +209,41 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Default of the values in a `store.memory` (`max_size`).
 pub const STORE_VALUES_MAX: u64 = 10_000;
 
+/// Entries whose calls are counted each by itself; all others are counted together.
+pub const METRICS_ENTRIES_MAX: usize = 2_000;
+/// Connections to the metrics' address that are served at once.
+pub const METRICS_CONNECTIONS_MAX: usize = 32;
+/// Longest life of a connection to the metrics' address.
+pub const METRICS_CONNECTION_MAX: Duration = Duration::from_secs(30);
+/// Wait after a connection to the metrics' address could not be taken.
+pub const METRICS_ACCEPT_DELAY: Duration = Duration::from_millis(100);
+/// Spans that a [`crate::Trace`] collects.
+pub const TRACE_SPANS_MAX: usize = 10_000;
+/// Longest header of a trace that is passed on, in bytes.
+pub const TRACE_HEADER_BYTES_MAX: usize = 8 << 10;
+/// Spans that wait to be sent; further ones are dropped.
+pub const OTEL_QUEUE_SPANS_MAX: usize = 8_192;
+/// Spans of one request to the collector.
+pub const OTEL_BATCH_SPANS: usize = 512;
+/// Longest time until a span is sent.
+pub const OTEL_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest time of one request to the collector.
+pub const OTEL_SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts of one request, the first included.
+pub const OTEL_SEND_ATTEMPTS: u32 = 3;
+/// Wait before the second attempt, doubled before each further one.
+pub const OTEL_SEND_DELAY: Duration = Duration::from_secs(1);
+
+/// Whether lines of the log for people say when they were written; those in JSON always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogTimes {
+    /// They do, and of which call they are.
+    #[default]
+    Written,
+    /// They don't: for one call whose caller reads along.
+    LeftOut,
+}
+
 /// When the ticker runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ticking {
@@ -236,6 +271,8 @@ pub struct Options {
     pub target: Option<Target>,
     /// What is demanded of the bundle: signatures, a compiler that is not burnt; default: nothing.
     pub trust: Trust,
+    /// Whether lines of the log say when they were written.
+    pub log_times: LogTimes,
     /// Instances at once, 1 or more; default: [`PROCESS_INSTANCES_MAX`].
     pub instances_max: Option<usize>,
     /// Memory of all guests together, in bytes; default: [`PROCESS_MEMORY_SHARE`] of the machine's.

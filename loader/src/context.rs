@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::data::Data;
 #[cfg(feature = "lua")]
 use crate::security::{Actor, Scope};
+use crate::telemetry::TraceContext;
 
 /// Actor, scope, request context and deadline of a call. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,8 @@ pub struct Context {
     values: Arc<BTreeMap<String, Data>>,
     deadline: Option<Instant>,
     depth: u32,
+    /// Where spans of calls with this context hang.
+    pub(crate) trace: TraceContext,
 }
 
 impl Context {
@@ -52,6 +55,14 @@ impl Context {
             (Some(own), Some(other)) => Some(own.min(other)),
             (own, other) => own.or(other),
         };
+        self
+    }
+
+    /// The same, its calls collected by `trace`.
+    #[cfg(feature = "telemetry")]
+    #[must_use]
+    pub fn with_trace(mut self, trace: &crate::telemetry::Trace) -> Self {
+        self.trace = trace.context();
         self
     }
 

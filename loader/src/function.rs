@@ -23,6 +23,7 @@ use crate::limits::EntryLimits;
 use crate::loader::Inner;
 use crate::pool::kept::Shelf;
 use crate::pool::{Pool, Reader};
+use crate::telemetry::Seen;
 
 /// A WebAssembly entry that can be called.
 pub(crate) struct WasmFunction {
@@ -31,6 +32,7 @@ pub(crate) struct WasmFunction {
     pub(crate) limits: EntryLimits,
     pub(crate) max_execution: Option<Duration>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) seen: Seen,
     /// Idle instances, where the entry keeps them.
     pub(crate) shelf: Option<Arc<Shelf<Instance>>>,
     /// How a failed call is repeated.
@@ -92,6 +94,7 @@ impl WasmFunction {
             #[cfg(feature = "lua")]
             retry,
             max_execution: milliseconds.map(Duration::from_millis),
+            seen: inner.telemetry.entry(&id),
             pool: Pool::new(Arc::clone(&id), shape),
             shelf,
             #[cfg(feature = "wasi")]

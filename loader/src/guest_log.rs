@@ -2,7 +2,7 @@
 //! records of Lua's `logger`.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use registry_schema::EntryId;
 
@@ -17,6 +17,16 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+impl Stream {
+    /// `stdout` or `stderr`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
 }
 
 /// Where lines of guests go. Called on the thread that runs the guest, once per line: it must not block.
@@ -79,26 +89,40 @@ pub struct Record<'a> {
 impl fmt::Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.level)?;
-        if !self.logger.is_empty() {
-            write!(f, "{}: ", escaped(self.logger))?;
-        }
-        f.write_str(&escaped(self.message))?;
-        for (name, value) in self.fields {
-            f.write_char(' ')?;
-            write_word(f, name)?;
-            f.write_char('=')?;
-            match value.to_json() {
-                Ok(serde_json::Value::String(text)) => write_word(f, &text)?,
-                Ok(value) => write!(f, "{value}")?,
-                Err(_) => f.write_str("<bytes>")?,
-            }
-        }
-        Ok(())
+        let json = |value: &Data| value.to_json().unwrap_or_else(|_| "<bytes>".into());
+        let fields: Vec<(&str, serde_json::Value)> =
+            self.fields.iter().map(|(name, value)| (name.as_str(), json(value))).collect();
+        let fields: Vec<(&str, &serde_json::Value)> =
+            fields.iter().map(|(name, value)| (*name, value)).collect();
+        write_record(f, self.logger, self.message, &fields)
     }
 }
 
+/// Writes a record for people: the logger's name, the message and its fields.
+pub(crate) fn write_record(
+    f: &mut impl fmt::Write,
+    logger: &str,
+    message: &str,
+    fields: &[(&str, &serde_json::Value)],
+) -> fmt::Result {
+    if !logger.is_empty() {
+        write!(f, "{}: ", escaped(logger))?;
+    }
+    f.write_str(&escaped(message))?;
+    for (name, value) in fields {
+        f.write_char(' ')?;
+        write_word(f, name)?;
+        f.write_char('=')?;
+        match value {
+            serde_json::Value::String(text) => write_word(f, text)?,
+            value => write!(f, "{value}")?,
+        }
+    }
+    Ok(())
+}
+
 /// A name or value: in quotes unless it is one plain word.
-fn write_word(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+fn write_word(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
     let plain = |char: char| !char.is_whitespace() && !char.is_control() && !matches!(char, '"' | '=' | '\\');
     if !text.is_empty() && text.chars().all(plain) { f.write_str(text) } else { write!(f, "{text:?}") }
 }
@@ -116,7 +140,7 @@ impl GuestLog for StderrLog {
     }
 }
 
-fn escaped(line: &str) -> Cow<'_, str> {
+pub(crate) fn escaped(line: &str) -> Cow<'_, str> {
     let is_control = |char: char| char.is_control() && char != '\t';
     if !line.contains(is_control) {
         return Cow::Borrowed(line);

@@ -31,7 +31,7 @@ pub struct HostState {
 impl HostState {
     /// Makes it the state of another call of the same actor and scope, by the same instance.
     pub(crate) fn next_call(&mut self, context: Context) {
-        self.call = CallId::next();
+        self.call = CallId::current().unwrap_or_else(CallId::next);
         self.context = context;
         self.limiter.begin();
         #[cfg(feature = "wasi")]

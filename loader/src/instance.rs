@@ -55,7 +55,7 @@ impl Instance {
         stdio: Stdio,
         place: Place,
     ) -> Result<Self, Error> {
-        let call = CallId::next();
+        let call = CallId::current().unwrap_or_else(CallId::next);
         let state = HostState {
             #[cfg(any(feature = "lua", feature = "wasi"))]
             inner: Arc::downgrade(inner),

@@ -27,6 +27,8 @@
 //! - `p3`: the asynchronous profile, for components that use component-model async.
 //! - `signatures` (default): keys that bundles must be signed with.
 //! - `pulley`: artifacts for the engine's interpreter, where no native ones fit.
+//! - `telemetry` (default): the structured log, metrics and traces of calls.
+//! - `otel`: traces to a collector.
 //! - `full`: all of them.
 //!
 //! Without features the crate runs components that import nothing but the embedder's own interfaces.
@@ -71,6 +73,11 @@ pub mod security;
 pub mod settings;
 pub mod supervisor;
 mod task;
+#[cfg(feature = "telemetry")]
+mod telemetry;
+#[cfg(not(feature = "telemetry"))]
+#[path = "telemetry/none.rs"]
+mod telemetry;
 mod ticker;
 pub mod trust;
 pub mod values;
@@ -100,6 +107,10 @@ pub use pool::bound::InstancesSnapshot;
 pub use pool::{PoolKind, PoolSnapshot};
 pub use registry_schema;
 pub use settings::Settings;
+#[cfg(all(feature = "telemetry", feature = "http"))]
+pub use telemetry::MetricsServer;
+#[cfg(feature = "telemetry")]
+pub use telemetry::{Span, SpanKind, Trace};
 pub use verify::{Fault, Verified};
 /// A value of a WIT type, and the types themselves, as wasmtime has them.
 pub use wasmtime::component::{LinkerInstance, Type, Val};

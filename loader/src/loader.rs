@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 use registry_schema::manifest::{Entry, WasmEntry};
 use registry_schema::wit::Signature;
@@ -22,7 +23,7 @@ use crate::engines::{self, Engines};
 use crate::environment::{Environment, Variables};
 use crate::error::{Error, OpenError};
 use crate::function::WasmFunction;
-use crate::guest_log::{GuestLog, StderrLog};
+use crate::guest_log::GuestLog;
 use crate::host_state::HostState;
 use crate::hosts::{EmbedderInterface, Hosts, Stdio};
 use crate::mapping::{self, Expected, Loaded};
@@ -32,6 +33,7 @@ use crate::pool::{self, Patience, Pool, PoolSnapshot};
 use crate::security::Security;
 use crate::settings::Settings;
 use crate::task;
+use crate::telemetry::Telemetry;
 use crate::ticker::Ticker;
 
 /// Serves the calls of one bundle. Cheap to clone; clones share everything.
@@ -58,6 +60,7 @@ pub(crate) struct Inner {
     /// Memory of all guests.
     pub(crate) budget: Arc<Budget>,
     pub(crate) log: Arc<dyn GuestLog>,
+    pub(crate) telemetry: Telemetry,
     #[cfg(feature = "lua")]
     pub(crate) security: Security,
     pub(crate) settings: Settings,
@@ -110,16 +113,11 @@ impl WeakLoader {
 }
 
 /// Sets a loader up.
+#[derive(Default)]
 pub struct LoaderBuilder {
     options: Options,
     interfaces: Vec<EmbedderInterface>,
-    log: Arc<dyn GuestLog>,
-}
-
-impl Default for LoaderBuilder {
-    fn default() -> Self {
-        Self { options: Options::default(), interfaces: Vec::new(), log: Arc::new(StderrLog) }
-    }
+    log: Option<Arc<dyn GuestLog>>,
 }
 
 impl LoaderBuilder {
@@ -130,10 +128,12 @@ impl LoaderBuilder {
         self
     }
 
-    /// Sends the output of functions to `log` instead of standard error.
+    /// Sends the output of functions to `log`. Default: to the subscriber of `tracing` that the program has
+    /// set, else to standard error as the settings `logger` and `logmanager` say; without the feature
+    /// `telemetry` to standard error.
     #[must_use]
     pub fn guest_log(mut self, log: impl GuestLog) -> Self {
-        self.log = Arc::new(log);
+        self.log = Some(Arc::new(log));
         self
     }
 
@@ -155,6 +155,7 @@ impl LoaderBuilder {
     /// # Errors
     /// See [`Bundle::open`]; [`OpenError::Settings`] for settings that can't be used.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Loader, OpenError> {
+        let opened = Instant::now();
         let bundle = Bundle::open_with(path, &self.options)?;
         let ticker = Ticker::new(self.options.ticking);
         let variables = Variables::default();
@@ -172,22 +173,34 @@ impl LoaderBuilder {
             budget: Budget::new(self.options.memory_bytes_max),
             #[cfg(feature = "http")]
             egress: crate::egress::Egress::new(crate::egress::Tls::new(self.options.extra_roots.clone())),
-            options: self.options,
             components: Mutex::default(),
             callables: RwLock::default(),
             #[cfg(feature = "lua")]
             lua: crate::lua::States::default(),
             hosts: Hosts::new(self.interfaces),
             ticker,
-            log: self.log,
+            log: self.log.unwrap_or_else(|| default_log(&settings, &self.options)),
+            telemetry: Telemetry::new(&settings, opened),
             #[cfg(feature = "lua")]
             security: Security::new(settings.security.strict_mode),
             settings,
+            options: self.options,
             variables,
             copied_said: OnceLock::new(),
         };
         Ok(Loader { inner: Arc::new(inner) })
     }
+}
+
+/// Where the output of functions goes unless the embedding program says.
+#[cfg(feature = "telemetry")]
+fn default_log(settings: &Settings, options: &Options) -> Arc<dyn GuestLog> {
+    Arc::new(crate::telemetry::Logger::new(settings, options.log_times))
+}
+
+#[cfg(not(feature = "telemetry"))]
+fn default_log(_: &Settings, _: &Options) -> Arc<dyn GuestLog> {
+    Arc::new(crate::guest_log::StderrLog)
 }
 
 /// An entry as a listing shows it.
@@ -273,7 +286,7 @@ impl Loader {
     /// `PERMISSION_DENIED`, `INTERNAL`.
     pub async fn call(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
         let function = self.inner.wasm_function(id)?;
-        self.inner.call_typed(function, args).await
+        self.inner.call_typed(function, args, Context::default()).await
     }
 
     /// Like [`Loader::call`], with the standard streams and the context that the guest gets.
@@ -290,6 +303,20 @@ impl Loader {
     ) -> Result<Option<Val>, Error> {
         let function = self.inner.wasm_function(id)?;
         self.inner.call_with_streams(function, args, context, stdio.into()).await
+    }
+
+    /// Like [`Loader::call`], with the context that the guest gets and its callees inherit.
+    ///
+    /// # Errors
+    /// Those of [`Loader::call`].
+    pub async fn call_with_context(
+        &self,
+        id: &str,
+        args: &[Val],
+        context: Context,
+    ) -> Result<Option<Val>, Error> {
+        let function = self.inner.wasm_function(id)?;
+        self.inner.call_typed(function, args, context).await
     }
 
     /// Calls the function `id`, WebAssembly or Lua, with untyped values: what Lua's `funcs.call` does.
@@ -335,7 +362,23 @@ impl Loader {
     /// # Panics
     /// When called on a thread that drives a tokio runtime.
     pub fn call_blocking(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
-        runtime()?.block_on(self.call(id, args))
+        self.call_with_context_blocking(id, args, Context::default())
+    }
+
+    /// Like [`Loader::call_with_context`], for callers outside any tokio runtime: makes one for the call.
+    ///
+    /// # Errors
+    /// Those of [`Loader::call`]; `INTERNAL` when no runtime can be made.
+    ///
+    /// # Panics
+    /// When called on a thread that drives a tokio runtime.
+    pub fn call_with_context_blocking(
+        &self,
+        id: &str,
+        args: &[Val],
+        context: Context,
+    ) -> Result<Option<Val>, Error> {
+        runtime()?.block_on(self.call_with_context(id, args, context))
     }
 
     /// The pools of the functions that were called so far, sorted by id.
@@ -397,7 +440,7 @@ impl Function {
     /// Those of [`Loader::call`].
     pub async fn call(&self, args: &[Val]) -> Result<Option<Val>, Error> {
         let function = Arc::clone(&self.function);
-        self.inner.call_typed(function, args).await
+        self.inner.call_typed(function, args, Context::default()).await
     }
 }
 
@@ -503,9 +546,10 @@ impl Inner {
         self: &Arc<Self>,
         function: Arc<WasmFunction>,
         args: &[Val],
+        context: Context,
     ) -> Result<Option<Val>, Error> {
         let args = args.iter().cloned().map(Value::Val).collect();
-        let result = self.call_wasm(function, Context::default(), args).await?;
+        let result = self.call_wasm(function, context, args).await?;
         Ok(result.map(Val::from))
     }
 
@@ -536,15 +580,18 @@ impl Inner {
     async fn run(
         self: &Arc<Self>,
         function: Arc<WasmFunction>,
-        context: Context,
+        mut context: Context,
         args: Vec<Value>,
         stdio: Stdio,
     ) -> Result<Option<Value>, Error> {
         let id = Arc::clone(&function.id);
+        let seen = self.telemetry.begin(&function.seen, &mut context.trace);
         // Before the task: it is the caller's that says whether this call is nested.
         let patience = Patience::of(&context);
         let call = crate::call::call(Arc::clone(self), function, context, args, stdio, patience);
-        task::run(&id, &self.ticker, pool::holding(call)).await
+        let result = task::run(&id, &self.ticker, pool::holding(seen.scope(call))).await;
+        seen.end(&result);
+        result
     }
 
     /// The component of `wasm`, loaded when it is first asked for and shared by all its entries.

@@ -2,11 +2,15 @@
 
 mod cli;
 mod commands;
+mod completions;
+mod explain;
 
 fn main() {
     let exit = match cli::parse(lexopt::Parser::from_env()) {
         Ok(cli::Request::Help) => commands::print(cli::HELP),
         Ok(cli::Request::Version) => commands::print(concat!("loader ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(cli::Request::Explain(code)) => commands::explain(code.as_deref()),
+        Ok(cli::Request::Completions(shell)) => commands::completions(&shell),
         Ok(cli::Request::Command(options, command)) => commands::run(&options, command),
         Err(error) => {
             commands::complain(&format!("{error}\nsee `loader --help`"));

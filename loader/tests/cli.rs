@@ -266,6 +266,81 @@ fn what_a_function_prints_goes_to_stderr() {
 }
 
 #[test]
+fn every_kind_of_error_is_explained() {
+    use loader::ErrorKind;
+    let (code, codes, _) = run(&["explain"]);
+    assert_eq!(code, Some(0));
+    for kind in ErrorKind::ALL {
+        assert!(codes.lines().any(|line| line == kind.as_str()), "{kind}");
+    }
+    for code in codes.lines() {
+        let (exit, text, stderr) = run(&["explain", &code.to_lowercase()]);
+        assert_eq!((exit, stderr.as_str()), (Some(0), ""));
+        assert!(text.starts_with(&format!("{code}\n\n")) && text.matches("\n\n").count() == 2, "{text}");
+    }
+    let unknown = "error: there is no code `TIMOUT`\nhint: did you mean `TIMEOUT`?\n";
+    assert_eq!(run(&["explain", "TIMOUT"]), failed(2, unknown));
+}
+
+/// What is in `docs/loader-errors.md`; `BLESS=1` writes it anew.
+#[test]
+fn the_catalogue_is_in_the_documents() {
+    let mut text =
+        "# Errors of the loader\n\nWhat `loader explain CODE` prints. Written by the tests of the \
+                    command line.\n"
+            .to_owned();
+    for code in run(&["explain"]).1.lines() {
+        let explained = run(&["explain", code]).1;
+        text.push_str(&format!("\n## {explained}"));
+    }
+    let path = support::crate_folder().join("../docs/loader-errors.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), text);
+}
+
+#[test]
+fn scripts_for_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = run(&["completions", shell]);
+        assert_eq!(code, Some(0));
+        let help = run(&["--help"]).1;
+        let flags = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        for flag in flags.filter(|flag| !matches!(*flag, "json" | "help" | "version")) {
+            let flag = flag.trim_end_matches(|char: char| !char.is_ascii_lowercase());
+            assert!(script.contains(flag), "{shell}: {flag}");
+        }
+        for command in ["list", "call", "verify", "config", "explain", "completions"] {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+    let unknown = "error: no completions for `csh`, expected one of bash, zsh, fish\n";
+    assert_eq!(run(&["completions", "csh"]), failed(2, unknown));
+}
+
+#[test]
+fn a_call_shows_its_tree() {
+    let (code, stdout, stderr) = on(&mixed(), &["call", "--trace", "app:sub", "3", "1"]);
+    assert_eq!((code, stdout.as_str()), (Some(0), "2\n"));
+    assert!(stderr.starts_with("app:sub  ") && stderr.ends_with(" ms\n"), "{stderr}");
+}
+
+#[test]
+fn the_log_is_filtered_and_written_as_json() {
+    let built = mixed();
+    let (code, stdout, stderr) = on(&built, &["--log-format", "json", "call", "app:print", "one"]);
+    assert_eq!((code, stdout.as_str()), (Some(0), ""));
+    let mut record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&stderr).unwrap();
+    assert!(record.remove("time").is_some());
+    let expected = serde_json::json!({"level": "info", "entry": "app:print", "call": 1, "stream": "stdout", "message": "one"});
+    assert_eq!(serde_json::Value::Object(record), expected);
+    for level in ["warn", "off", "info,app:print=error", "app=off"] {
+        assert_eq!(on(&built, &["--log-level", level, "call", "app:print", "one"]), done(""), "{level}");
+    }
+}
+
+#[test]
 fn a_time_limit_ends_a_call() {
     let source = "(module (func (export \"run\") (loop $again (br $again))))";
     let more = "wit: \"run: func()\"\nmethod: run\nlimits: {max_execution_ms: 1}";

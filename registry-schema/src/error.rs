@@ -51,7 +51,7 @@ impl ErrorKind {
     ];
 
     /// The name that Lua and logs show.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",
             Self::Invalid => "INVALID",

@@ -26,6 +26,7 @@ use crate::function::{Meta, WasmFunction};
 use crate::loader::{Callable, Inner};
 use crate::pool::{self, Patience, Pool, Reader};
 use crate::task;
+use crate::telemetry::Seen;
 
 pub(crate) use state::States;
 
@@ -36,6 +37,7 @@ pub(crate) struct LuaFunction {
     name: String,
     lua: LuaEntry,
     pub(crate) pool: Arc<Pool>,
+    seen: Seen,
     /// How a failed call is repeated.
     pub(crate) retry: Option<Retry>,
 }
@@ -51,7 +53,14 @@ impl LuaFunction {
         })?;
         let name = id.to_string();
         let id = Arc::new(id);
-        Ok(Self { name, pool: Pool::new(Arc::clone(&id), shape), id, lua, retry })
+        Ok(Self {
+            name,
+            seen: inner.telemetry.entry(&id),
+            pool: Pool::new(Arc::clone(&id), shape),
+            id,
+            lua,
+            retry,
+        })
     }
 }
 
@@ -59,17 +68,20 @@ impl LuaFunction {
 pub(crate) async fn call(
     inner: &Arc<Inner>,
     function: Arc<LuaFunction>,
-    context: Context,
+    mut context: Context,
     args: Vec<Data>,
 ) -> Result<Data, Error> {
     let id = Arc::clone(&function.id);
+    let seen = inner.telemetry.begin(&function.seen, &mut context.trace);
     let patience = Patience::of(&context);
     let owned = Arc::clone(inner);
     let call = async move {
         let _slot = function.pool.slot(patience).await?;
         invocation::run(owned, function, context, args).await
     };
-    task::run(&id, &inner.ticker, pool::holding(call)).await
+    let result = task::run(&id, &inner.ticker, pool::holding(seen.scope(call))).await;
+    seen.end(&result);
+    result
 }
 
 /// Checks that the source of the entry `id` is there, whole, and compiles.

@@ -46,6 +46,12 @@ impl States {
         }
     }
 
+    /// How many states are idle.
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Keeps `state`, whose invocation has ended by itself, for the next one.
     pub(super) fn give(&self, state: State) {
         state.host.set(None);

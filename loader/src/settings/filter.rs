@@ -44,6 +44,11 @@ impl Filter {
         self
     }
 
+    /// Nothing at all.
+    pub fn off() -> Self {
+        Self { text: "off".to_owned(), rest: None, parts: Vec::new() }
+    }
+
     fn read(text: &str) -> Option<Self> {
         // Parts alone add to what is logged anyway.
         let mut filter = Self { text: text.to_owned(), rest: Some(Level::Info), parts: Vec::new() };

@@ -78,8 +78,6 @@ impl Prometheus {
 pub enum Protocol {
     /// Protobuf in HTTP requests.
     HttpProtobuf,
-    /// JSON in HTTP requests.
-    HttpJson,
     /// Accepted, since applications have it, and not offered.
     Grpc,
 }
@@ -137,11 +135,7 @@ pub struct OtelProcess {
 
 impl Otel {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let protocols = [
-            ("http/protobuf", Protocol::HttpProtobuf),
-            ("http/json", Protocol::HttpJson),
-            ("grpc", Protocol::Grpc),
-        ];
+        let protocols = [("http/protobuf", Protocol::HttpProtobuf), ("grpc", Protocol::Grpc)];
         let text = |reader: &mut Reader<'_>, path, variable, default: &str| -> String {
             reader.value_or(path, &[variable], default.to_owned())
         };

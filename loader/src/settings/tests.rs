@@ -73,7 +73,7 @@ fn an_argument_of_set_has_a_section_a_key_and_a_value() {
 fn variables_of_opentelemetry() {
     let overrides = environment(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_PROPAGATORS", "tracecontext, baggage"),
         ("OTEL_SDK_DISABLED", "true"),
         ("OTEL_TRACES_SAMPLER_ARG", "0.5"),
@@ -83,7 +83,7 @@ fn variables_of_opentelemetry() {
     let otel = &settings.otel;
     assert!(!otel.enabled);
     assert_eq!(source(&settings, "otel.enabled"), "environment `OTEL_SDK_DISABLED`");
-    assert_eq!((otel.endpoint.as_str(), otel.protocol), ("http://collector:4318", Protocol::HttpJson));
+    assert_eq!((otel.endpoint.as_str(), otel.protocol), ("http://collector:4318", Protocol::Grpc));
     assert_eq!(otel.propagators, ["tracecontext", "baggage"]);
     assert_eq!(otel.sample_rate, 0.5);
     let enabled = overrides.set("otel.enabled=true").unwrap();

@@ -29,7 +29,8 @@ impl Service for Unusable {
 }
 
 impl Loader {
-    /// The services of the bundle: those of its entries that run as long as the loader serves. One that can't
+    /// The services of the bundle: those of its entries that run as long as the loader serves, and those that
+    /// the settings `prometheus` and `otel` ask for. One that can't
     /// be understood or is not offered here fails when it starts. May read files.
     ///
     /// # Errors
@@ -47,6 +48,8 @@ impl Loader {
         for (entry, make) in entries.values() {
             supervisor.add(self.declared(entry, *make, &services)?);
         }
+        #[cfg(all(feature = "telemetry", feature = "http"))]
+        self.add_observers(&mut supervisor);
         Ok(supervisor)
     }
 

@@ -17,7 +17,7 @@ mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -88,6 +88,8 @@ pub struct Supervisor {
     declared: Vec<Declared>,
     jitter: Jitter,
     observer: Option<Arc<Observer>>,
+    /// Given to services that ask how all are.
+    status: Arc<OnceLock<Status>>,
 }
 
 /// Called at each change of a service's state, with its name. It must not block.
@@ -97,6 +99,11 @@ impl Supervisor {
     /// Takes one more service.
     pub fn add(&mut self, service: Declared) {
         self.declared.push(service);
+    }
+
+    /// How the services are, once they are started: for a service that tells others.
+    pub fn status_later(&self) -> Arc<OnceLock<Status>> {
+        Arc::clone(&self.status)
     }
 
     /// Sets where the random share of waits comes from.
@@ -127,6 +134,8 @@ impl Supervisor {
         let names = self.declared.iter().map(|declared| declared.name.clone());
         let rows = names.zip(receivers.iter().cloned()).zip(&order.started);
         let status = Status::new(rows.map(|((name, state), started)| (name, state, *started)));
+        // Set once: this is the only start.
+        let _ = self.status.set(status.clone());
         let of = |indices: &[usize]| indices.iter().map(|index| receivers[*index].clone()).collect();
         let mut drivers = Vec::new();
         for (index, (declared, state)) in self.declared.into_iter().zip(senders).enumerate() {

@@ -5,6 +5,7 @@ mod calls;
 mod coroutines;
 mod isolation;
 mod modules;
+mod seen;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;

@@ -280,17 +280,20 @@ fn begin(
 async fn wasm(
     inner: Arc<Inner>,
     function: Arc<WasmFunction>,
-    context: crate::context::Context,
+    mut context: crate::context::Context,
     args: Vec<bulk::Value>,
 ) -> Result<Option<bulk::Value>, Error> {
     let id = Arc::clone(&function.id);
+    let seen = inner.telemetry.begin(&function.seen, &mut context.trace);
     let patience = Patience::of(&context);
     let call = crate::call::call(inner, function, context, args, crate::Stdio::Log, patience);
-    let call = AssertUnwindSafe(call);
-    match call.catch_unwind().await {
+    let call = AssertUnwindSafe(seen.scope(call));
+    let result = match call.catch_unwind().await {
         Ok(result) => result,
         Err(panic) => Err(task::panicked(&id, panic)),
-    }
+    };
+    seen.end(&result);
+    result
 }
 
 fn later<T: Send + 'static>(

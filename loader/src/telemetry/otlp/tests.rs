@@ -1,0 +1,160 @@
+//! A collector on the loopback interface that decodes what it gets.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::Arc;
+
+use registry_schema::ErrorKind;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::security::testing::{Opened, open};
+use crate::telemetry::SpanKind;
+
+/// Reads one request: its head and its body.
+async fn request(listener: &TcpListener, answer: &str) -> (String, Vec<u8>) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        let mut part = [0; 4096];
+        let read = stream.read(&mut part).await.unwrap();
+        bytes.extend_from_slice(&part[..read]);
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        if bytes.len() == end + 4 + length.parse::<usize>().unwrap() {
+            let body = bytes[end + 4..].to_vec();
+            let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            return (head, body);
+        }
+    }
+}
+
+/// The fields of a protobuf message: numbers, and bytes.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, Result<u64, &[u8]>)> {
+    fn varint(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes);
+        let value = match tag & 7 {
+            0 => Ok(varint(&mut bytes)),
+            1 => {
+                let (number, rest) = bytes.split_at(8);
+                bytes = rest;
+                Ok(u64::from_le_bytes(number.try_into().unwrap()))
+            }
+            2 => {
+                let length = usize::try_from(varint(&mut bytes)).unwrap();
+                let (value, rest) = bytes.split_at(length);
+                bytes = rest;
+                Err(value)
+            }
+            other => panic!("wire type {other}"),
+        };
+        fields.push((tag >> 3, value));
+    }
+    fields
+}
+
+/// Messages or texts in field `number`.
+fn all(bytes: &[u8], number: u64) -> Vec<&[u8]> {
+    fields(bytes)
+        .into_iter()
+        .filter(|(field, _)| *field == number)
+        .filter_map(|(_, value)| value.err())
+        .collect()
+}
+
+fn text(bytes: &[u8], number: u64) -> &str {
+    std::str::from_utf8(all(bytes, number)[0]).unwrap()
+}
+
+fn number(bytes: &[u8], number: u64) -> u64 {
+    fields(bytes).into_iter().find(|(field, _)| *field == number).unwrap().1.unwrap()
+}
+
+/// A `KeyValue` with a text.
+fn pair(bytes: &[u8]) -> (&str, &str) {
+    (text(bytes, 1), text(all(bytes, 2)[0], 1))
+}
+
+#[tokio::test]
+async fn spans_arrive_as_they_were() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let otel = json!({"otel": {
+        "enabled": true, "endpoint": address, "service_name": "shop", "service_version": "1.2",
+        "headers": "authorization=Bearer s3cret"
+    }});
+    let Opened { loader, .. } = open(otel, &[]);
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut context =
+        loader.trace_of_request(Context::default(), |name| (name == "traceparent").then_some(PARENT));
+    let mut server = loader.begin_span(&mut context, SpanKind::Server, "GET /users");
+    server.attribute("http.method", "GET");
+    let entry = Arc::new("app:f".parse().unwrap());
+    let telemetry = &loader.inner().telemetry;
+    let call = telemetry.begin(&telemetry.entry(&entry), &mut context.trace);
+    call.end::<()>(&Err(Error::new(ErrorKind::Timeout, "late")));
+    server.end(None);
+
+    let (_, (head, body)) =
+        tokio::join!(loader.export_spans(std::future::ready(())), request(&listener, "200 OK"));
+    assert!(head.starts_with("post /v1/traces http/1.1"), "{head}");
+    assert!(head.contains("content-type: application/x-protobuf"), "{head}");
+    assert!(head.contains("authorization: bearer s3cret"), "{head}");
+    let resource_spans = all(&body, 1);
+    let attributes: Vec<_> = all(all(resource_spans[0], 1)[0], 1).into_iter().map(pair).collect();
+    assert_eq!(attributes, [("service.name", "shop"), ("service.version", "1.2")]);
+    let spans = all(all(resource_spans[0], 2)[0], 2);
+    let [inner, outer] = spans[..] else { panic!("{} spans", spans.len()) };
+    assert_eq!((text(outer, 5), number(outer, 6)), ("GET /users", 2));
+    assert_eq!((text(inner, 5), number(inner, 6)), ("app:f", 1));
+    let trace: Vec<u8> =
+        [0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c]
+            .to_vec();
+    assert_eq!((all(outer, 1)[0], all(inner, 1)[0]), (&trace[..], &trace[..]));
+    assert_eq!(all(outer, 4)[0], [0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
+    assert_eq!(all(inner, 4)[0], all(outer, 2)[0]);
+    assert_eq!(pair(all(outer, 9)[0]), ("http.method", "GET"));
+    assert_eq!(pair(all(inner, 9)[0]), ("error.type", "TIMEOUT"));
+    assert!(number(inner, 7) >= number(outer, 7) && number(inner, 8) <= number(outer, 8));
+    let (failed, done) = (all(inner, 15)[0], all(outer, 15)[0]);
+    assert_eq!((text(failed, 2), number(failed, 3), number(done, 3)), ("late", 2, 1));
+    assert!(loader.metrics().contains("wippy_spans_dropped_total 0\n"));
+}
+
+#[tokio::test]
+async fn spans_that_are_refused_are_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let Opened { loader, .. } = open(json!({"otel": {"enabled": true, "endpoint": address}}), &[]);
+    let mut context = Context::default();
+    loader.begin_span(&mut context, SpanKind::Client, "GET").end(None);
+    tokio::join!(loader.export_spans(std::future::ready(())), request(&listener, "400 Bad Request"));
+    assert!(loader.metrics().contains("wippy_spans_dropped_total 1\n"));
+}
+
+#[test]
+fn a_queue_has_an_end() {
+    use crate::config::OTEL_QUEUE_SPANS_MAX;
+    let Opened { loader, .. } = open(json!({"otel": {"enabled": true}}), &[]);
+    for _ in 0..OTEL_QUEUE_SPANS_MAX + 2 {
+        loader.begin_span(&mut Context::default(), SpanKind::Internal, "x").end(None);
+    }
+    assert!(loader.metrics().contains("wippy_spans_dropped_total 2\n"));
+}
