@@ -1,5 +1,7 @@
 //! Which kinds this version runs. All others are carried, and say what they need.
 
+use registry_schema::authored::http::{MIDDLEWARE, POST_MIDDLEWARE, TlsMode};
+use registry_schema::authored::scalar::Templated;
 use registry_schema::authored::{CARRIED_KINDS, Definition};
 
 /// What entries of `kind` need that is not offered; `None` for kinds that run or are data.
@@ -12,7 +14,8 @@ pub(crate) fn offered(kind: &str) -> Option<&'static str> {
             Some("needs processes")
         }
         "module.lua" => Some("needs Lua modules of several methods, which are not offered"),
-        "http.service" | "http.router" | "http.endpoint" | "http.static" => Some("needs HTTP"),
+        "http.service" | "http.router" | "http.endpoint" => None,
+        "http.static" => Some("needs static files over HTTP, which are not offered"),
         "security.policy" | "security.token_store" | "store.memory" => None,
         "security.policy.expr" => Some("needs policy expressions, which are not offered"),
         "store.sql" => Some("needs SQL, which is not offered"),
@@ -33,6 +36,30 @@ pub(crate) fn offered(kind: &str) -> Option<&'static str> {
             _ => None,
         },
     }
+}
+
+/// What an entry of a kind that runs asks for that is not offered. Whatever restricts is never left out.
+pub(crate) fn lacking(definition: &Definition) -> Option<String> {
+    match definition {
+        Definition::HttpService(service) if service.network.is_some() => {
+            Some("needs a network overlay, which is not offered".to_owned())
+        }
+        Definition::HttpService(service) => {
+            let mode = service.tls.as_ref().and_then(|tls| tls.mode.as_ref()?.value().copied());
+            (mode == Some(TlsMode::Auto))
+                .then(|| "needs a certificate of a network overlay, which is not offered".to_owned())
+        }
+        Definition::HttpRouter(router) => {
+            let before = unknown(&router.middleware, MIDDLEWARE);
+            let name = before.or_else(|| unknown(&router.post_middleware, POST_MIDDLEWARE))?;
+            Some(format!("needs the middleware `{name}`, which is not offered there"))
+        }
+        _ => None,
+    }
+}
+
+fn unknown<'n>(names: &'n [Templated<String>], offered: &[&str]) -> Option<&'n String> {
+    names.iter().filter_map(Templated::value).find(|name| !offered.contains(&name.as_str()))
 }
 
 /// Whether `kind` is one of the documented ones.
@@ -59,6 +86,9 @@ mod tests {
                 "function.wasm",
                 "function.lua",
                 "library.lua",
+                "http.service",
+                "http.router",
+                "http.endpoint",
                 "store.memory",
                 "security.token_store",
                 "fs.directory",

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::diagnostic::{Code, Diagnostics};
 use crate::include::{self, Included, Texts};
 use crate::link::Unmet;
-use crate::offered::{is_known, offered};
+use crate::offered::{is_known, lacking, offered};
 use crate::overrides::{self, Stage};
 use crate::parse::similar_kind;
 use crate::raw::RawEntry;
@@ -123,6 +123,7 @@ fn definition(
     }
     constraints::check(raw, &definition, diagnostics);
     let unavailable = unavailable.or_else(|| offered(&raw.kind).map(str::to_owned));
+    let unavailable = unavailable.or_else(|| lacking(&definition));
     Some((definition, unavailable))
 }
 

@@ -27,6 +27,70 @@ enum Source {
     Fresh(Place),
 }
 
+/// When a call must end.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit {
+    deadline: Option<Instant>,
+    /// Whether the entry's own limit is the nearer one.
+    is_own: bool,
+}
+
+impl Limit {
+    /// Runs `guest`, of `function`, within it.
+    ///
+    /// # Errors
+    /// Those of `guest`; `TIMEOUT`.
+    pub(crate) async fn within<T>(
+        self,
+        function: &WasmFunction,
+        guest: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match self.deadline {
+            None => guest.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, guest).await {
+                Ok(result) => result,
+                Err(_) => Err(failure::timeout(function, self.is_own)),
+            },
+        }
+    }
+}
+
+/// A store for a handler of `wasi:http`, with all that its call holds, in the order in which it goes.
+#[cfg(feature = "http")]
+pub(crate) struct Opened {
+    pub(crate) instance: Instance,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) limit: Limit,
+    _running: crate::ticker::Running,
+    _slot: crate::pool::Slot,
+}
+
+/// What a handler of `wasi:http` needs to be called, once it has a slot.
+///
+/// # Errors
+/// Those of [`call`] before the guest runs.
+#[cfg(feature = "http")]
+pub(crate) async fn open(
+    inner: &Arc<Inner>,
+    function: &Arc<WasmFunction>,
+    context: Context,
+    patience: Patience,
+) -> Result<Opened, Error> {
+    let prepared = function.prepared(inner)?;
+    let slot = function.pool.slot(patience).await?;
+    let place = inner.bound.place(&function.id, patience).await?;
+    let own = function.max_execution.and_then(|limit| Instant::now().checked_add(limit));
+    let context = context.with_deadline(own);
+    let deadline = context.deadline();
+    let running = inner.ticker.running(if deadline.is_some() { Deadline::Set } else { Deadline::None });
+    let mut instance = Instance::new(inner, function, &prepared, &context, Stdio::Log, place).await?;
+    let store = instance.store();
+    store.data_mut().own_deadline = own;
+    store.set_epoch_deadline(1);
+    let limit = Limit { deadline, is_own: own == deadline };
+    Ok(Opened { instance, prepared, limit, _running: running, _slot: slot })
+}
+
 /// Calls `function` with `args` once it has a slot; its standard streams are `stdio`. Dropping the future ends
 /// the call and drops its store.
 ///
@@ -70,13 +134,7 @@ pub(crate) async fn call(
         }
         result
     };
-    match deadline {
-        None => guest.await,
-        Some(deadline) => match tokio::time::timeout_at(deadline, guest).await {
-            Ok(result) => result,
-            Err(_) => Err(failure::timeout(&function, own == Some(deadline))),
-        },
-    }
+    Limit { deadline, is_own: own == deadline }.within(&function, guest).await
 }
 
 /// An idle instance for a call of `owner`; the function's slots hold one each at most, also those that are

@@ -244,6 +244,39 @@ pub enum LogTimes {
     LeftOut,
 }
 
+/// Default of the largest request body, in bytes (`limits.max_body_bytes`).
+pub const HTTP_REQUEST_BYTES_MAX: u64 = 120 << 20;
+/// Default of the time that Lua waits for a request's body (`http.request`).
+pub const HTTP_BODY_TIME: Duration = Duration::from_secs(300);
+/// Largest head of a request, in bytes.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 << 10;
+/// Header lines of a request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// Connections of a server at once; further ones wait to be accepted.
+pub const HTTP_CONNECTIONS_MAX: usize = 10_000;
+/// Requests at once on one connection of HTTP/2.
+pub const HTTP_STREAMS_MAX: u32 = 128;
+/// Longest TLS handshake.
+pub const HTTP_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Default of the time for the head of a request (`timeouts.read`).
+pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(30);
+/// Default of the time that a connection rests between two requests (`timeouts.idle`).
+pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(120);
+/// Default of the time in which a body must go on, in either direction (`timeouts.read`, `timeouts.write`).
+pub const HTTP_STALL_TIME: Duration = Duration::from_secs(60);
+/// Default of the time that requests have to end when a server stops (`lifecycle.stop_timeout`).
+pub const HTTP_STOP_TIME: Duration = Duration::from_secs(10);
+/// Wait before the next try to accept a connection, after the system had no room for one.
+pub const HTTP_ACCEPT_WAIT: Duration = Duration::from_millis(50);
+/// What `Retry-After` says when a function is too busy.
+pub const HTTP_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Bytes that a Lua handler writes before they are sent.
+pub const HTTP_WRITE_BUFFER_BYTES: usize = 64 << 10;
+/// Parts of a form that is read at once.
+pub const HTTP_FORM_PARTS_MAX: usize = 1_000;
+/// Longest header or query value that tells clients apart (`ratelimit.key`), in bytes.
+pub const RATE_KEY_BYTES_MAX: usize = 256;
+
 /// When the ticker runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ticking {

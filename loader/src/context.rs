@@ -22,6 +22,9 @@ pub struct Context {
     depth: u32,
     /// Where spans of calls with this context hang.
     pub(crate) trace: TraceContext,
+    /// The request that is answered: its handler's alone.
+    #[cfg(all(feature = "http", feature = "lua"))]
+    exchange: Option<Arc<crate::http::Exchange>>,
 }
 
 impl Context {
@@ -96,6 +99,24 @@ impl Context {
     /// The context of a call that is made inside this one.
     #[cfg(feature = "lua")]
     pub(crate) fn nested(&self) -> Self {
-        Self { depth: self.depth.saturating_add(1), ..self.clone() }
+        Self {
+            depth: self.depth.saturating_add(1),
+            #[cfg(feature = "http")]
+            exchange: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same for the handler of a request.
+    #[cfg(all(feature = "http", feature = "lua"))]
+    pub(crate) fn with_exchange(mut self, exchange: Arc<crate::http::Exchange>) -> Self {
+        self.exchange = Some(exchange);
+        self
+    }
+
+    /// The request that is answered.
+    #[cfg(all(feature = "http", feature = "lua"))]
+    pub(crate) fn exchange(&self) -> Option<&Arc<crate::http::Exchange>> {
+        self.exchange.as_ref()
     }
 }

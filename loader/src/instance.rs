@@ -121,6 +121,12 @@ impl Instance {
         }
     }
 
+    /// The store, for a handler of `wasi:http`, which is instantiated and called by its own bindings.
+    #[cfg(feature = "http")]
+    pub(crate) fn store(&mut self) -> &mut Store<HostState> {
+        &mut self.store
+    }
+
     /// Whether it can serve another call: the last one returned, and it is neither used up nor too large.
     pub(crate) fn may_be_kept(&self, uses_max: u32) -> bool {
         !self.is_broken && self.uses < uses_max && self.store.data().limiter.may_be_kept()

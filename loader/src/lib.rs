@@ -59,6 +59,8 @@ mod guest_log;
 mod header;
 mod host_state;
 mod hosts;
+#[cfg(all(feature = "http", feature = "lua"))]
+pub mod http;
 mod instance;
 mod limits;
 #[allow(clippy::module_inception)]

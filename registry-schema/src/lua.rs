@@ -10,6 +10,7 @@ pub const MODULES: &[&str] = &[
     "fs",
     "funcs",
     "hash",
+    "http",
     "http_client",
     "json",
     "logger",

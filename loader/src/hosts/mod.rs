@@ -88,8 +88,10 @@ impl Hosts {
             Group::Io => cfg!(feature = "wasi"),
             group => wasm.grants.contains(group),
         };
+        let serves_http = serves_http(wasm);
         let mut groups = BTreeSet::new();
         let mut denied = Vec::new();
+        let mut has_http_types = false;
         let mut resources = Vec::new();
         for (name, item) in ty.imports(engine) {
             let own = stub::own_resources(engine, &item.ty, &mut resources);
@@ -97,14 +99,24 @@ impl Hosts {
                 Some(group) if granted(&group) => {
                     groups.insert(group);
                 }
+                // Whoever answers requests needs their types.
+                Some(Group::Http) if serves_http && bare(name) == "wasi:http/types" => has_http_types = true,
                 group => denied.push((name, item.ty, own, group)),
             }
         }
         let base = self.base(engine, wasm.profile, groups)?;
-        if denied.is_empty() {
+        if denied.is_empty() && !has_http_types {
             return base.instantiate_pre(component);
         }
         let mut linker = (*base).clone();
+        #[cfg(feature = "http")]
+        if has_http_types {
+            #[cfg(feature = "p3")]
+            if wasm.profile == Profile::Async {
+                http::preview3::define_types(&mut linker)?;
+            }
+            http::define_types(&mut linker)?;
+        }
         let id = Arc::new(id.clone());
         for (name, item, own, group) in denied {
             match item {
@@ -185,6 +197,12 @@ impl Hosts {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a function is an HTTP handler, in a loader that has any.
+fn serves_http(wasm: &WasmEntry) -> bool {
+    let interface = wasm.export.interface.as_deref().map(bare);
+    cfg!(feature = "http") && matches!(interface, Some("wasi:http/incoming-handler" | "wasi:http/handler"))
 }
 
 fn bare(interface: &str) -> &str {

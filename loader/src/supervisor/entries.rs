@@ -17,7 +17,10 @@ use crate::loader::Loader;
 type Make = fn(&Loader, &Entry) -> Result<Arc<dyn Service>, Error>;
 
 /// Kinds of entries that are services.
-const KINDS: &[(&str, Make)] = &[];
+const KINDS: &[(&str, Make)] = &[
+    #[cfg(all(feature = "http", feature = "lua"))]
+    ("http.service", crate::http::service),
+];
 
 /// A service that can't be started, and why.
 struct Unusable(Error);

@@ -115,6 +115,10 @@ pub(crate) const PREVIEW1_FILES: Guest = Guest {
     sha256: "1c0454706e9c1e2d47ba9685ce9a5d46bf37476cda2e61c794f7007b1fbad011",
 };
 
+/// Answers HTTP requests by `wasi:http` 0.2, bodies as streams.
+pub(crate) const SERVE: Guest =
+    Guest { file: "serve.wasm", sha256: "fe7d92889938cc8985078889034cd3e489a717c503b104eb3bdb116b991f9cf6" };
+
 /// A registry of one namespace, in a folder of its own.
 pub(crate) struct Registry {
     folder: TempDir,

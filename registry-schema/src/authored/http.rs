@@ -13,6 +13,12 @@ use super::lifecycle::Lifecycle;
 use super::scalar::{ScalarText, Templated, closed_set};
 use crate::ids::EntryRef;
 
+/// Middleware that runs before a route is looked up and is offered, sorted.
+pub const MIDDLEWARE: &[&str] = &["compress", "cors", "ratelimit", "real_ip", "token_auth"];
+
+/// Middleware that runs after a route matched and is offered, sorted.
+pub const POST_MIDDLEWARE: &[&str] = &["endpoint_firewall", "resource_firewall"];
+
 /// A listener (`en/http/server.md`, "Configuration").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -18,6 +18,8 @@ pub(super) mod funcs;
 pub(super) mod hash;
 pub(super) mod held;
 #[cfg(feature = "http")]
+pub(super) mod http;
+#[cfg(feature = "http")]
 pub(super) mod http_client;
 pub(super) mod json;
 pub(super) mod logger;
@@ -49,6 +51,8 @@ const MODULES: &[(&str, Build)] = &[
     ("errors", errors::module),
     ("fs", fs::module),
     ("hash", hash::module),
+    #[cfg(feature = "http")]
+    ("http", http::module),
     #[cfg(feature = "http")]
     ("http_client", http_client::module),
     ("json", json::module),

@@ -42,6 +42,8 @@ struct Source {
     buffer: Bytes,
     position: u64,
     size: Option<u64>,
+    /// Bytes that `read` gives at most when it is not told how many.
+    chunk: usize,
 }
 
 impl Source {
@@ -70,9 +72,22 @@ impl StreamObject {
     /// # Errors
     /// `UNAVAILABLE` when the invocation holds too much already.
     pub(in crate::lua::modules) fn new(lua: &Lua, body: WasiBody) -> Result<Self, Error> {
+        Self::with_chunks(lua, body, CHUNK_BYTES)
+    }
+
+    /// A stream over `body`, which is in memory: the whole of it is read at once unless a size is asked for
+    /// (`en/lua/http/http.md`, "parse_multipart").
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when the invocation holds too much already.
+    pub(in crate::lua::modules) fn whole(lua: &Lua, body: WasiBody) -> Result<Self, Error> {
+        Self::with_chunks(lua, body, usize::MAX)
+    }
+
+    fn with_chunks(lua: &Lua, body: WasiBody, chunk: usize) -> Result<Self, Error> {
         let share = hold(lua, STREAM_BYTES)?;
         let size = body.size_hint().exact();
-        let source = Source { body: Some(body), buffer: Bytes::new(), position: 0, size };
+        let source = Source { body: Some(body), buffer: Bytes::new(), position: 0, size, chunk };
         Ok(Self { source: Arc::new(Mutex::new(source)), _share: share })
     }
 }
@@ -106,8 +121,8 @@ fn internal(message: &str) -> Error {
     Error::new(ErrorKind::Internal, message)
 }
 
-/// The size that `value` asks for.
-fn size(value: &Value) -> Result<usize, Error> {
+/// The size that `value` asks for, if it does.
+fn size(value: &Value) -> Result<Option<usize>, Error> {
     let size = match value {
         Value::Nil => 0,
         Value::Integer(size) => *size,
@@ -115,8 +130,8 @@ fn size(value: &Value) -> Result<usize, Error> {
         other => return Err(invalid(format!("`size` must be an integer, got {}", type_name(other)))),
     };
     match usize::try_from(size) {
-        Ok(0) => Ok(CHUNK_BYTES),
-        Ok(size) => Ok(size.min(FS_CHUNK_BYTES_MAX)),
+        Ok(0) => Ok(None),
+        Ok(size) => Ok(Some(size.min(FS_CHUNK_BYTES_MAX))),
         Err(_) => Err(invalid("`size` must not be negative")),
     }
 }
@@ -130,7 +145,11 @@ pub(in crate::lua::modules) fn add_methods(lua: &Lua, host: &Host) -> mlua::Resu
             Ok(size) => size,
             Err(error) => return Ok(Answer::Now(error::pair(lua, error)?)),
         };
-        let read = async move { source.lock().await.read(size).await };
+        let read = async move {
+            let mut source = source.lock().await;
+            let size = size.unwrap_or(source.chunk);
+            source.read(size).await
+        };
         Ok(Answer::later(read, |lua, read| match read {
             Ok(Some(bytes)) => error::answer(lua, Ok(lua.create_string(&bytes)?)),
             Ok(None) => Ok(MultiValue::from_iter([Value::Nil, Value::Nil])),

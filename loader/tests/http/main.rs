@@ -1,0 +1,13 @@
+//! HTTP servers of bundles, over the loopback interface.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod app;
+mod component;
+mod connections;
+mod lua;
+mod middleware;
+mod reload;
+mod routing;
+#[path = "../support/mod.rs"]
+mod support;
+mod transport;

@@ -1,0 +1,53 @@
+//! A server that is given the next bundle while it runs.
+
+use loader::Loader;
+use loader::http::Site;
+
+use crate::app::{App, id, lua, registry};
+use crate::support::{Built, Registry};
+
+/// An application whose answer and what it calls name the same version.
+fn version(number: u32) -> Registry {
+    let source = format!("local inner = require('funcs').call('app:inner')\nres:write('{number} ' .. inner)");
+    lua(registry("", ""), "f", "GET /", &source).entries(&format!(
+        "- name: inner\n  kind: function.lua\n  source: |\n    return function() return '{number}' end\n"
+    ))
+}
+
+#[tokio::test]
+async fn one_connection_lives_through_ten_bundles() {
+    let app = App::new(version(0)).await;
+    let mut client = app.client().await;
+    let mut kept: Vec<Built> = Vec::new();
+    for number in 0..=10 {
+        if number > 0 {
+            let built = version(number).build();
+            let loader = Loader::open(&built).unwrap();
+            let site = Site::new(&loader, &id()).unwrap();
+            site.warm().unwrap();
+            app.server.replace(site);
+            kept.push(built);
+        }
+        for _ in 0..3 {
+            let answer = client.ask(http::Request::get("/"), "").await;
+            assert_eq!(answer.short(), (200, format!("{number} {number}").as_str()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_under_way_ends_on_the_bundle_that_it_began_with() {
+    let source = "res:write('old ')\nres:flush()\nrequire('time').sleep('100ms')\nres:write(require('funcs').call('app:inner'))";
+    let inner = |text: &str| {
+        format!(
+            "- name: inner\n  kind: function.lua\n  source: |\n    return function() return '{text}' end\n"
+        )
+    };
+    let app = App::new(lua(registry("", ""), "f", "GET /", source).entries(&inner("old"))).await;
+    let answer = app.client().await.start(http::Request::get("/"), "").await.unwrap();
+    let built = lua(registry("", ""), "f", "GET /", source).entries(&inner("new")).build();
+    app.server.replace(Site::new(&Loader::open(&built).unwrap(), &id()).unwrap());
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    assert_eq!(body, "old old");
+    assert_eq!(app.get("/").await.text(), "old new");
+}
