@@ -4,7 +4,7 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-use loader::config::{LogTimes, Ticking};
+use loader::config::{Allocation, LogTimes, Ticking};
 use loader::settings::{Effect, Listed, SettingsError, Source};
 use loader::trust::{DenyList, Trust, VerifyKey};
 use loader::{Context, Error, ErrorKind, Loader, OpenError, Sealing, Type, Val, values};
@@ -78,6 +78,7 @@ pub(crate) fn run(options: &Options, command: Command) -> Exit {
     let settings = loader::Options {
         sealing: options.sealing.value,
         ticking: Ticking::ForDeadlines,
+        allocation: Allocation::OnDemand,
         root: options.root.value.clone(),
         trust,
         overrides: options.overrides.clone(),

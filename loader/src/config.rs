@@ -20,6 +20,20 @@ pub const INSTANCES_MAX: u64 = 1_000;
 /// Default of the instances that a process has at once, over all functions and both engines, idle ones that
 /// are kept included.
 pub const PROCESS_INSTANCES_MAX: usize = 1_000;
+/// Memories of an instance that are reserved at boot; a component with more is allocated on demand.
+pub const RESERVED_MEMORIES_MAX: u32 = 4;
+/// Tables of an instance that are reserved at boot; a component with more is allocated on demand.
+pub const RESERVED_TABLES_MAX: u32 = 8;
+/// Address space that is reserved for memories, in bytes: half of what a process has on x86-64. With more
+/// instances each has fewer memories.
+pub const RESERVED_BYTES_MAX: u64 = 64 << 40;
+/// What the engine keeps of an instance beside memories and tables, in bytes; by its functions and globals.
+pub const INSTANCE_METADATA_BYTES_MAX: usize = 64 << 20;
+/// Memory that a slot of the reservation keeps for its next instance, in bytes of each memory: clearing it is
+/// faster than having the system take it away and give it back.
+pub const MEMORY_KEPT_BYTES: usize = 64 << 10;
+/// The same of each table.
+pub const TABLE_KEPT_BYTES: usize = 16 << 10;
 /// Default of the memory that all guests have together, over both engines and Lua: so many parts out of so
 /// many of the machine's, or of the control group's.
 pub const PROCESS_MEMORY_SHARE: (u64, u64) = (3, 4);
@@ -289,6 +303,16 @@ pub enum Ticking {
     Manual,
 }
 
+/// Where instances come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
+pub enum Allocation {
+    /// From memory that is reserved when the first instance is made, for as many as there may be at once.
+    #[default]
+    Reserved,
+    /// On demand: for a few calls in a process of their own.
+    OnDemand,
+}
+
 /// Options of a [`crate::Loader`], all with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
@@ -306,6 +330,8 @@ pub struct Options {
     pub trust: Trust,
     /// Whether lines of the log say when they were written.
     pub log_times: LogTimes,
+    /// Where instances come from.
+    pub allocation: Allocation,
     /// Instances at once, 1 or more; default: [`PROCESS_INSTANCES_MAX`].
     pub instances_max: Option<usize>,
     /// Memory of all guests together, in bytes; default: [`PROCESS_MEMORY_SHARE`] of the machine's.

@@ -118,13 +118,13 @@ impl WasmFunction {
     }
 
     fn prepare(&self, inner: &Inner) -> Result<Prepared, Error> {
-        let component = inner.component(&self.id, &self.wasm)?;
+        let (component, allocation) = inner.component(&self.id, &self.wasm, &self.limits)?;
         let internal = |what: &str, error: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Internal, format!("`{}`: {what}: {error}", self.id))
         };
         let pre = inner
             .hosts
-            .link(&self.id, &self.wasm, &component)
+            .link(&self.id, &self.wasm, (&component, allocation))
             .map_err(|error| internal("can't be linked", &format_args!("{error:#}")))?;
         let path = &self.wasm.export;
         let (export, ty) = find_export(&component, path.interface.as_deref(), &path.function)

@@ -70,6 +70,7 @@ mod lua;
 mod machine;
 mod mapping;
 mod pool;
+mod reservation;
 #[cfg(feature = "lua")]
 pub mod security;
 pub mod settings;

@@ -94,16 +94,22 @@ impl Limiter {
         })
     }
 
-    /// What a count becomes with a growth of `by`; `None` when a limit refuses it.
-    fn grown(&mut self, used: u64, by: u64, what: Refused) -> Option<u64> {
+    /// What a count becomes with a growth; `None` when a limit refuses it. A refusal by the guest's own maximum
+    /// alone is none of our limits' business.
+    fn grown(&mut self, used: u64, growth: Growth, what: Refused) -> Option<u64> {
         let (maximum, unit) = match what {
             Refused::Table => (self.limits.table_elements_max, ELEMENT_BYTES),
             _ => (self.limits.memory_bytes_max, 1),
         };
+        let (current, desired, own_maximum) = growth;
+        let by = desired.saturating_sub(current) as u64;
         let Some(total) = used.checked_add(by).filter(|total| *total <= maximum) else {
             self.refused = Some(what);
             return None;
         };
+        if own_maximum.is_some_and(|own_maximum| desired > own_maximum) {
+            return None;
+        }
         if !self.share.grow(by.saturating_mul(unit)) {
             self.refused = Some(Refused::Process);
             return None;
@@ -112,12 +118,8 @@ impl Limiter {
     }
 }
 
-/// By how much something grows; `None` when the guest's own maximum refuses it, which is none of our limits'
-/// business.
-fn growth(current: usize, desired: usize, maximum: Option<usize>) -> Option<u64> {
-    let allowed = maximum.is_none_or(|maximum| desired <= maximum);
-    allowed.then(|| desired.saturating_sub(current) as u64)
-}
+/// From which size to which, and the guest's own maximum.
+type Growth = (usize, usize, Option<usize>);
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(
@@ -126,8 +128,7 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let Some(by) = growth(current, desired, maximum) else { return Ok(false) };
-        let grown = self.grown(self.memory_bytes, by, Refused::Memory);
+        let grown = self.grown(self.memory_bytes, (current, desired, maximum), Refused::Memory);
         self.memory_bytes = grown.unwrap_or(self.memory_bytes);
         Ok(grown.is_some())
     }
@@ -138,8 +139,7 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let Some(by) = growth(current, desired, maximum) else { return Ok(false) };
-        let grown = self.grown(self.table_elements, by, Refused::Table);
+        let grown = self.grown(self.table_elements, (current, desired, maximum), Refused::Table);
         self.table_elements = grown.unwrap_or(self.table_elements);
         Ok(grown.is_some())
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use registry_schema::manifest::{Entry, WasmEntry};
 use registry_schema::wit::Signature;
 use registry_schema::{Digest, EntryId, ErrorKind, Profile};
+use wasmtime::Engine;
 use wasmtime::component::{Component, LinkerInstance, Type, Val};
 
 use crate::budget::{Budget, MemorySnapshot};
@@ -15,7 +16,7 @@ use crate::bulk::Value;
 use crate::bundle::Bundle;
 #[cfg(feature = "lua")]
 use crate::calls::Retry;
-use crate::config::{Options, PROCESS_INSTANCES_MAX};
+use crate::config::{Allocation, Options, PROCESS_INSTANCES_MAX};
 use crate::context::Context;
 #[cfg(feature = "lua")]
 use crate::data::Data;
@@ -26,9 +27,11 @@ use crate::function::WasmFunction;
 use crate::guest_log::GuestLog;
 use crate::host_state::HostState;
 use crate::hosts::{EmbedderInterface, Hosts, Stdio};
+use crate::limits::EntryLimits;
 use crate::mapping::{self, Expected, Loaded};
 use crate::pool::bound::{Bound, InstancesSnapshot};
 use crate::pool::{self, Patience, Pool, PoolSnapshot};
+use crate::reservation::Reservation;
 #[cfg(feature = "lua")]
 use crate::security::Security;
 use crate::settings::Settings;
@@ -47,7 +50,7 @@ pub(crate) struct Inner {
     pub(crate) bundle: Bundle,
     options: Options,
     engines: Engines,
-    components: Mutex<HashMap<Digest, Component>>,
+    components: Mutex<HashMap<(Digest, Allocation), Component>>,
     callables: RwLock<HashMap<String, Callable>>,
     #[cfg(feature = "lua")]
     pub(crate) lua: crate::lua::States,
@@ -594,24 +597,52 @@ impl Inner {
         result
     }
 
-    /// The component of `wasm`, loaded when it is first asked for and shared by all its entries.
-    pub(crate) fn component(&self, id: &EntryId, wasm: &WasmEntry) -> Result<Component, Error> {
+    /// The component of `wasm`, loaded when it is first asked for and shared by all its entries that have
+    /// their instances from the same place.
+    pub(crate) fn component(
+        &self,
+        id: &EntryId,
+        wasm: &WasmEntry,
+        limits: &EntryLimits,
+    ) -> Result<(Component, Allocation), Error> {
+        let (engine, allocation) = self.engine(id, wasm, limits)?;
+        let key = (wasm.component, allocation);
         let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(component) = components.get(&wasm.component) {
-            return Ok(component.clone());
+        if let Some(component) = components.get(&key) {
+            return Ok((component.clone(), allocation));
         }
-        let component = self.load(id, wasm.component, wasm.profile)?;
-        components.insert(wasm.component, component.clone());
-        Ok(component)
+        let component = self.load(id, wasm, engine)?;
+        components.insert(key, component.clone());
+        Ok((component, allocation))
     }
 
-    fn load(&self, id: &EntryId, component: Digest, profile: Profile) -> Result<Component, Error> {
+    /// The engine for instances of `wasm`.
+    fn engine(
+        &self,
+        id: &EntryId,
+        wasm: &WasmEntry,
+        limits: &EntryLimits,
+    ) -> Result<(&Engine, Allocation), Error> {
+        if self.options.allocation == Allocation::Reserved && wasm.profile == Profile::Sync {
+            let reservation = || Reservation::new(&self.bundle, self.bound.snapshot().max);
+            match self.engines.reserved(reservation, |reserved| reserved.fits(wasm.component, limits)) {
+                Ok(Some(engine)) => return Ok((engine, Allocation::Reserved)),
+                Ok(None) => {}
+                Err(problem) => {
+                    let text = format!("memory of instances is allocated on demand, not reserved: {problem}");
+                    self.log.line(id, crate::guest_log::Stream::Stderr, &text);
+                }
+            }
+        }
+        let engine = self.engines.get(wasm.profile).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("`{id}`: the engine can't be set up: {error:#}"))
+        })?;
+        Ok((engine, Allocation::OnDemand))
+    }
+
+    fn load(&self, id: &EntryId, wasm: &WasmEntry, engine: &Engine) -> Result<Component, Error> {
         let internal = |message: String| Error::new(ErrorKind::Internal, format!("`{id}`: {message}"));
-        let artifact = self.bundle.artifact(component, profile).map_err(internal)?;
-        let engine = self
-            .engines
-            .get(profile)
-            .map_err(|error| internal(format!("the engine can't be set up: {error:#}")))?;
+        let artifact = self.bundle.artifact(wasm.component, wasm.profile).map_err(internal)?;
         let expected = Expected { digest: artifact.digest, size: artifact.size };
         let loaded = self
             .bundle

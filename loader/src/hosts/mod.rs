@@ -25,6 +25,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker, LinkerInstance};
 
+use crate::config::Allocation;
 use crate::host_state::HostState;
 
 pub use stdio::Stdio;
@@ -43,8 +44,8 @@ pub(crate) struct EmbedderInterface {
     pub(crate) define: Box<Define>,
 }
 
-/// Linkers by profile and the groups that they have.
-type Linkers = HashMap<(Profile, BTreeSet<Group>), Arc<Linker<HostState>>>;
+/// Linkers by profile, allocation and the groups that they have: one engine's each.
+type Linkers = HashMap<(Profile, Allocation, BTreeSet<Group>), Arc<Linker<HostState>>>;
 
 /// Makes linkers.
 #[derive(Default)]
@@ -79,7 +80,7 @@ impl Hosts {
         &self,
         id: &EntryId,
         wasm: &WasmEntry,
-        component: &Component,
+        (component, allocation): (&Component, Allocation),
     ) -> wasmtime::Result<InstancePre<HostState>> {
         let engine = component.engine();
         let ty = component.component_type();
@@ -104,7 +105,7 @@ impl Hosts {
                 group => denied.push((name, item.ty, own, group)),
             }
         }
-        let base = self.base(engine, wasm.profile, groups)?;
+        let base = self.base(engine, (wasm.profile, allocation), groups)?;
         if denied.is_empty() && !has_http_types {
             return base.instantiate_pre(component);
         }
@@ -135,17 +136,17 @@ impl Hosts {
     fn base(
         &self,
         engine: &Engine,
-        profile: Profile,
+        (profile, allocation): (Profile, Allocation),
         groups: BTreeSet<Group>,
     ) -> wasmtime::Result<Arc<Linker<HostState>>> {
-        let key = (profile, groups);
+        let key = (profile, allocation, groups);
         // Linkers are inserted whole: a panic elsewhere leaves the map usable.
         let mut linkers = self.linkers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(linker) = linkers.get(&key) {
             return Ok(Arc::clone(linker));
         }
         let mut linker = Linker::new(engine);
-        for group in &key.1 {
+        for group in &key.2 {
             self.define(&mut linker, profile, group)?;
         }
         let linker = Arc::new(linker);

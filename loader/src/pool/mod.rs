@@ -29,7 +29,7 @@ use crate::error::Error;
 use gate::{Gate, Refused};
 
 pub use shape::PoolKind;
-pub(crate) use shape::{Reader, Shape};
+pub(crate) use shape::{Reader, Shape, slots_max};
 
 tokio::task_local! {
     /// Set while a call runs that holds a slot.

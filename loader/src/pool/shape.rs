@@ -65,6 +65,30 @@ impl Fields {
     }
 }
 
+/// Most slots of a WebAssembly function's pool; `None` without a limit, or where a placeholder decides.
+pub(crate) fn slots_max(pool: Option<&Pool>) -> Option<usize> {
+    let Some(pool) = pool else { return Fields::default().shape().slots_max };
+    let given = [&pool.workers, &pool.size, &pool.max_size];
+    if given.iter().any(|field| field.as_ref().is_some_and(Templated::is_template)) {
+        return None;
+    }
+    let [workers, size, max_size] =
+        given.map(|field| field.as_ref().and_then(Templated::value).map(|slots| *slots as usize));
+    let kind = pool.kind.map(PoolKind::from);
+    Fields { kind, workers, size, max_size, buffer: None }.shape().slots_max
+}
+
+impl From<PoolType> for PoolKind {
+    fn from(kind: PoolType) -> Self {
+        match kind {
+            PoolType::Inline => Self::Inline,
+            PoolType::Lazy => Self::Lazy,
+            PoolType::Static => Self::Static,
+            PoolType::Adaptive => Self::Adaptive,
+        }
+    }
+}
+
 /// Resolves the fields of one entry's `pool`.
 pub(crate) struct Reader<'a> {
     pub(crate) environment: &'a Environment<'a>,
@@ -79,12 +103,7 @@ impl Reader<'_> {
     pub(crate) fn of_wasm(&self, pool: Option<&Pool>) -> Result<Shape, Error> {
         let default = Pool::default();
         let pool = pool.unwrap_or(&default);
-        let kind = pool.kind.map(|kind| match kind {
-            PoolType::Inline => PoolKind::Inline,
-            PoolType::Lazy => PoolKind::Lazy,
-            PoolType::Static => PoolKind::Static,
-            PoolType::Adaptive => PoolKind::Adaptive,
-        });
+        let kind = pool.kind.map(PoolKind::from);
         let fields = self.fields(kind, [&pool.workers, &pool.size, &pool.buffer, &pool.max_size])?;
         let uses_max = match self.resolved("pool.reuse", pool.reuse.as_ref())? {
             Some(true) => self.at_least_one("pool.max_uses", &pool.max_uses)?.unwrap_or(POOL_USES_MAX),

@@ -1,7 +1,7 @@
 //! Each limit is reached, named, and the system goes on: memory, tables and instances. Time has a module of
 //! its own, the stack is among the failures.
 
-use loader::config::HOSTCALL_BYTES_MAX;
+use loader::config::{Allocation, HOSTCALL_BYTES_MAX};
 use loader::{Context, Data, ErrorKind, Fault, Loader, Options, Val};
 
 use crate::outcomes::{call, expect_failure, expect_number, failure};
@@ -225,5 +225,40 @@ async fn copies_for_the_host_up_to_their_limit() {
         let (kind, message) = failure(&loader, "give", &[Val::U32(most + 1)]).await;
         assert_eq!(kind, ErrorKind::Internal);
         assert!(message.contains("fuel allocated for hostcalls has been exhausted"), "{message}");
+    }
+}
+
+/// What does not fit the memory that is reserved for instances is allocated on demand; fresh for each call, both.
+#[tokio::test]
+async fn components_of_every_size_run() {
+    let parts = |count: u32, part: &str| part.repeat(count as usize);
+    let touch = r#"(func (export "touch") (result i32)
+      (i32.store (i32.const 70000) (i32.add (i32.load (i32.const 70000)) (i32.const 1)))
+      (i32.load (i32.const 70000)))"#;
+    let sizes = [
+        ("one", "(memory 2)".to_owned(), ""),
+        ("many-memories", parts(20, "(memory 2)"), ""),
+        ("many-tables", format!("(memory 2) {}", parts(40, "(table 7 funcref)")), ""),
+        ("large-table", "(memory 2) (table 900000 funcref)".to_owned(), ""),
+        ("larger-table", "(memory 2) (table 2000000 funcref)".to_owned(), "max_table_elements: 3000000"),
+        ("large-memory", "(memory 3200)".to_owned(), ""),
+        ("larger-memory", "(memory 16384)".to_owned(), "max_memory_bytes: 2147483648"),
+        ("largest-memory", "(memory 2)".to_owned(), "max_memory_bytes: 8589934592"),
+    ];
+    let mut registry = Registry::new();
+    for (name, parts, limits) in &sizes {
+        let more = format!("wit: \"touch: func() -> u32\"\nmethod: touch\nlimits: {{{limits}}}");
+        registry = registry.wat(name, &format!("(module {parts} {touch})"), &more);
+    }
+    let built = registry.build();
+    for allocation in [Allocation::Reserved, Allocation::OnDemand] {
+        let options = Options { allocation, memory_bytes_max: Some(16 << 30), ..Options::default() };
+        let loader = Loader::builder().options(options).open(&built).unwrap();
+        for (name, ..) in &sizes {
+            for _ in 0..3 {
+                expect_number(&loader, name, 1).await;
+            }
+        }
+        assert_eq!((loader.instances().live, loader.memory().used), (0, 0));
     }
 }
