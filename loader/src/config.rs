@@ -45,6 +45,9 @@ pub const POOL_SLOTS_STATIC: usize = 8;
 pub const POOL_SLOTS_MAX: usize = 16;
 /// Default of the slots of a function that says nothing of its pool.
 pub const POOL_SLOTS_IMPLICIT: usize = 100;
+/// Most threads of a worker class that no function of it gives a number of, without cores of their own
+/// (`pool.workers`).
+pub const WORKERS_MAX: usize = 4;
 /// Default of the places in a pool's queue, for each slot (`pool.buffer`).
 pub const POOL_BUFFER_PER_SLOT: usize = 64;
 /// Calls that wait at once for slots of one function, in its queue or for a place in it, and for instances of

@@ -22,6 +22,7 @@ use crate::instance::Instance;
 use crate::limits::EntryLimits;
 use crate::loader::Inner;
 use crate::pool::kept::Shelf;
+use crate::pool::workers::Class;
 use crate::pool::{Pool, Reader};
 use crate::telemetry::Seen;
 
@@ -33,6 +34,8 @@ pub(crate) struct WasmFunction {
     pub(crate) max_execution: Option<Duration>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) seen: Seen,
+    /// The threads that its calls run on, where they have some of their own.
+    pub(crate) class: Option<Arc<Class>>,
     /// Idle instances, where the entry keeps them.
     pub(crate) shelf: Option<Arc<Shelf<Instance>>>,
     /// How a failed call is repeated.
@@ -77,8 +80,10 @@ impl WasmFunction {
         };
         let number =
             |field: &str, value: &Templated<u64>| environment.resolve(own, field, value).map_err(failed);
-        let shape = Reader { environment: &environment, namespace: own }.of_wasm(wasm.pool.as_ref());
-        let shape = shape.map_err(failed)?;
+        let reader = Reader { environment: &environment, namespace: own };
+        let shape = reader.of_wasm(wasm.pool.as_ref(), inner.workers.cores.workers()).map_err(failed)?;
+        let slots = shape.slots_max.unwrap_or(usize::MAX);
+        let class = shape.worker_class.as_deref().map(|name| inner.workers.class(name, slots));
         // What a guest of the asynchronous profile left running would go on in the next call.
         let keeps = shape.uses_max > 1 && wasm.profile == Profile::Sync;
         let shelf = keeps.then(Shelf::new);
@@ -97,6 +102,7 @@ impl WasmFunction {
             seen: inner.telemetry.entry(&id),
             pool: Pool::new(Arc::clone(&id), shape),
             shelf,
+            class,
             #[cfg(feature = "wasi")]
             given: Given::new(inner, &id, &wasm).map_err(failed)?,
             wasm,

@@ -30,6 +30,7 @@ use crate::hosts::{EmbedderInterface, Hosts, Stdio};
 use crate::limits::EntryLimits;
 use crate::mapping::{self, Expected, Loaded};
 use crate::pool::bound::{Bound, InstancesSnapshot};
+use crate::pool::workers::{Cores, Workers};
 use crate::pool::{self, Patience, Pool, PoolSnapshot};
 use crate::reservation::Reservation;
 #[cfg(feature = "lua")]
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) ticker: Arc<Ticker>,
     /// Places for instances.
     pub(crate) bound: Bound,
+    /// Threads of worker classes.
+    pub(crate) workers: Workers,
     /// Memory of all guests.
     pub(crate) budget: Arc<Budget>,
     pub(crate) log: Arc<dyn GuestLog>,
@@ -173,6 +176,7 @@ impl LoaderBuilder {
             engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
             bound: Bound::new(places),
+            workers: Workers::new(Cores::new(&settings.scheduler.wasm_isolation)),
             budget: Budget::new(self.options.memory_bytes_max),
             #[cfg(feature = "http")]
             egress: crate::egress::Egress::new(crate::egress::Tls::new(self.options.extra_roots.clone())),
@@ -404,6 +408,15 @@ impl Loader {
         self.inner.budget.snapshot()
     }
 
+    /// Keeps the current thread off the cores that `scheduler.wasm_isolation` reserves for worker classes, if it
+    /// does. For each thread that runs the scheduler, when it starts.
+    ///
+    /// # Errors
+    /// Why the system does not allow it.
+    pub fn bind_scheduler_thread(&self) -> std::io::Result<()> {
+        self.inner.workers.cores.bind_scheduler()
+    }
+
     /// Raises the epoch once: what the ticker does every [`crate::config::TICK`]. For
     /// [`crate::config::Ticking::Manual`].
     pub fn tick(&self) {
@@ -591,8 +604,14 @@ impl Inner {
         let seen = self.telemetry.begin(&function.seen, &mut context.trace);
         // Before the task: it is the caller's that says whether this call is nested.
         let patience = Patience::of(&context);
+        let class = function.class.clone();
         let call = crate::call::call(Arc::clone(self), function, context, args, stdio, patience);
-        let result = task::run(&id, &self.ticker, pool::holding(seen.scope(call))).await;
+        let call = pool::holding(seen.scope(call));
+        let result = match class.as_ref().map(|class| class.assign()) {
+            None => task::run(&id, &self.ticker, call).await,
+            Some(Ok(worker)) => task::run_on(&worker.handle, &id, &self.ticker, call).await,
+            Some(Err(error)) => Err(error),
+        };
         seen.end(&result);
         result
     }

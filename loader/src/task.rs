@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use registry_schema::{EntryId, ErrorKind};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::error::Error;
@@ -103,13 +104,22 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
+    run_on(&Handle::current(), id, ticker, call).await
+}
+
+/// Runs `call`, of the entry `id`, as a task on another runtime.
+pub(crate) async fn run_on<T, F>(runtime: &Handle, id: &EntryId, ticker: &Ticker, call: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
     let shared = Arc::new(Shared {
         future: Mutex::new(Some(Box::pin(call))),
         is_cancelled: AtomicBool::new(false),
         polled_by: AtomicUsize::new(0),
     });
     let polled = Arc::clone(&shared);
-    let handle = tokio::spawn(std::future::poll_fn(move |context| polled.poll(context)));
+    let handle = runtime.spawn(std::future::poll_fn(move |context| polled.poll(context)));
     let mut task = Task { handle, shared, ticker };
     match (&mut task.handle).await {
         Ok(Some(result)) => result,

@@ -14,6 +14,7 @@ pub(crate) mod bound;
 mod gate;
 pub(crate) mod kept;
 mod shape;
+pub(crate) mod workers;
 
 use std::collections::VecDeque;
 use std::future::Future;

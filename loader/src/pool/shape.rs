@@ -37,6 +37,8 @@ pub(crate) struct Shape {
     pub(crate) uses_max: u32,
     /// Load, link and touch memory at boot.
     pub(crate) warm_start: bool,
+    /// The threads that calls run on, where they have some of their own: as many as there are slots.
+    pub(crate) worker_class: Option<String>,
 }
 
 /// The fields that entries of all kinds have.
@@ -61,13 +63,23 @@ impl Fields {
             (Some(kind), _) => (kind, slots_or(POOL_SLOTS_MAX)),
         };
         let buffer = slots_max.unwrap_or(0).saturating_mul(POOL_BUFFER_PER_SLOT);
-        Shape { kind, slots_max, buffer: self.buffer.unwrap_or(buffer), uses_max: 1, warm_start: false }
+        Shape {
+            kind,
+            slots_max,
+            buffer: self.buffer.unwrap_or(buffer),
+            uses_max: 1,
+            warm_start: false,
+            worker_class: None,
+        }
     }
 }
 
 /// Most slots of a WebAssembly function's pool; `None` without a limit, or where a placeholder decides.
 pub(crate) fn slots_max(pool: Option<&Pool>) -> Option<usize> {
     let Some(pool) = pool else { return Fields::default().shape().slots_max };
+    if pool.worker_class.is_some() && pool.workers.is_none() {
+        return None;
+    }
     let given = [&pool.workers, &pool.size, &pool.max_size];
     if given.iter().any(|field| field.as_ref().is_some_and(Templated::is_template)) {
         return None;
@@ -96,15 +108,20 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The pool of a WebAssembly function.
+    /// The pool of a WebAssembly function; `workers` are those of a worker class that has no number of its own.
     ///
     /// # Errors
     /// A field that can't be resolved, or a number below 1 where one slot, worker or use is the least.
-    pub(crate) fn of_wasm(&self, pool: Option<&Pool>) -> Result<Shape, Error> {
+    pub(crate) fn of_wasm(&self, pool: Option<&Pool>, workers: usize) -> Result<Shape, Error> {
         let default = Pool::default();
         let pool = pool.unwrap_or(&default);
         let kind = pool.kind.map(PoolKind::from);
-        let fields = self.fields(kind, [&pool.workers, &pool.size, &pool.buffer, &pool.max_size])?;
+        let mut fields = self.fields(kind, [&pool.workers, &pool.size, &pool.buffer, &pool.max_size])?;
+        let worker_class = self.resolved("pool.worker_class", pool.worker_class.as_ref())?;
+        if worker_class.is_some() {
+            fields.kind = Some(PoolKind::Static);
+            fields.workers.get_or_insert(workers);
+        }
         let uses_max = match self.resolved("pool.reuse", pool.reuse.as_ref())? {
             Some(true) => self.at_least_one("pool.max_uses", &pool.max_uses)?.unwrap_or(POOL_USES_MAX),
             _ => 1,
@@ -113,7 +130,7 @@ impl Reader<'_> {
         let shape = fields.shape();
         // An inline pool has no slots that could keep an instance.
         let uses_max = if shape.slots_max.is_none() { 1 } else { uses_max };
-        Ok(Shape { uses_max, warm_start, ..shape })
+        Ok(Shape { uses_max, warm_start, worker_class, ..shape })
     }
 
     /// The pool of a Lua function.

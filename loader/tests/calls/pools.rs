@@ -494,3 +494,70 @@ async fn a_pool_of_no_slots_makes_its_function_unavailable() {
     let message = "`app:kept` is not available: `pool.max_size` is 0, expected 1 or more";
     expect_failure(&loader, "kept", &[Val::U32(0)], ErrorKind::Unavailable, message).await;
 }
+
+/// The thread and the number of cores that a guest's host function sees.
+type Seen = (String, usize);
+
+fn on_threads(built: &Built) -> (Loader, mpsc::UnboundedReceiver<Seen>) {
+    let (sends, seen) = mpsc::unbounded_channel();
+    let builder = Loader::builder().host_interface(CONTROL, move |interface| {
+        let sends = sends.clone();
+        interface.func_wrap_async("step", move |_, (n,): (u32,)| {
+            let thread = std::thread::current().name().unwrap_or("none").to_owned();
+            let cores = rustix::thread::sched_getaffinity(None).unwrap().count() as usize;
+            sends.send((thread, cores)).unwrap();
+            Box::new(async move {
+                // Others begin meanwhile.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Ok((n,))
+            })
+        })
+    });
+    (builder.open(built).unwrap(), seen)
+}
+
+#[tokio::test]
+async fn a_worker_class_has_threads_of_its_own() {
+    let pool = pool("type: inline, worker_class: heavy, workers: 2");
+    let built = Registry::new().stepping("once", "once", &pool).stepping("other", "once", GRANTED).build();
+    let (loader, mut seen) = on_threads(&built);
+    let calls = (0..6).map(|n| {
+        let loader = loader.clone();
+        tokio::spawn(async move { call(&loader, "once", &[Val::U32(n)]).await })
+    });
+    expect_returned(calls.collect()).await;
+    let pools = loader.pools();
+    assert_eq!((pools[0].kind, pools[0].size_max, pools[0].busy), (PoolKind::Static, Some(2), 0));
+    let threads: std::collections::BTreeSet<String> =
+        std::iter::from_fn(|| seen.try_recv().ok()).map(|(thread, _)| thread).collect();
+    assert_eq!(Vec::from_iter(threads), ["heavy-0", "heavy-1"]);
+    assert_eq!(call(&loader, "other", &[Val::U32(7)]).await, Ok(Some(Val::U32(7))));
+    assert!(!seen.recv().await.unwrap().0.starts_with("heavy"));
+    // A call that nobody waits for goes at once.
+    let call = Box::pin(call(&loader, "once", &[Val::U32(1)]));
+    tokio::select! {
+        biased;
+        result = call => panic!("it returned {result:?}"),
+        Some(_) = seen.recv() => {}
+    }
+    assert_eq!((loader.pools()[0].busy, loader.instances().live), (0, 0));
+}
+
+#[tokio::test]
+async fn isolated_worker_classes_have_cores_of_their_own() {
+    let all = rustix::thread::sched_getaffinity(None).unwrap().count() as usize;
+    let built = Registry::new()
+        .file(".wippy.yaml", "scheduler:\n  wasm_isolation:\n    enabled: true\n    reserved_cores: 1\n")
+        .stepping("once", "once", &pool("worker_class: wasm"))
+        .build();
+    let (loader, mut seen) = on_threads(&built);
+    assert_eq!(call(&loader, "once", &[Val::U32(7)]).await, Ok(Some(Val::U32(7))));
+    assert_eq!(seen.recv().await, Some(("wasm-0".to_owned(), 1)));
+    assert_eq!(loader.pools()[0].size_max, Some(1));
+    // The scheduler's threads have the others; on a machine with one core all share it.
+    let bound = std::thread::spawn(move || {
+        loader.bind_scheduler_thread().unwrap();
+        rustix::thread::sched_getaffinity(None).unwrap().count() as usize
+    });
+    assert_eq!(bound.join().unwrap(), (all - 1).max(1));
+}

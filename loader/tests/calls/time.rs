@@ -244,3 +244,24 @@ fn the_ticker_ends_a_guest_that_only_computes() {
         expect_number(&loader, "answer", 42).await;
     });
 }
+
+/// As many computing guests as threads, and one that sleeps: it goes on after a few of their ticks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn computing_guests_do_not_keep_a_sleeping_one_waiting() {
+    let forever = "(module (func (export \"run\") (loop $again (br $again))))";
+    let built = Registry::new()
+        .wat("forever", forever, "wit: \"run: func()\"\nmethod: run")
+        .guest("sleep", WASI_IMPORTS, "sleep-ms", "imports: [\"wasi:clocks\"]")
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    let guests: Vec<_> = (0..2)
+        .map(|_| {
+            let loader = loader.clone();
+            tokio::spawn(async move { call(&loader, "forever", &[]).await })
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(call(&loader, "sleep", &[Val::U64(1)]).await, Ok(None));
+    }
+    guests.iter().for_each(tokio::task::JoinHandle::abort);
+}

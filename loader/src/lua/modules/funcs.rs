@@ -276,13 +276,16 @@ fn begin(
     }
 }
 
-/// On the caller's task: a guest that calls back does so by a task of its own.
+/// On the caller's task, unless it has threads of its own: a guest that calls back does so by a task of its own.
 async fn wasm(
     inner: Arc<Inner>,
     function: Arc<WasmFunction>,
     mut context: crate::context::Context,
     args: Vec<bulk::Value>,
 ) -> Result<Option<bulk::Value>, Error> {
+    if function.class.is_some() {
+        return inner.call_wasm(function, context, args).await;
+    }
     let id = Arc::clone(&function.id);
     let seen = inner.telemetry.begin(&function.seen, &mut context.trace);
     let patience = Patience::of(&context);
