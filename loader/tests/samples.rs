@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
-use loader::Loader;
+use loader::{Loader, Options};
 use support::Caching;
 
 /// The calls of a file, each with what it prints.
@@ -47,6 +47,8 @@ fn every_sample_prints_what_is_expected() {
             let output = Command::new("sh")
                 .args(["-c", &format!("exec \"$0\" --bundle \"$1\" {call}"), env!("CARGO_BIN_EXE_loader")])
                 .arg(&bundle)
+                // Folders of `fs.directory` are relative to it.
+                .current_dir(workspace)
                 .output()
                 .unwrap();
             let (code, stdout, stderr) = support::outcome(&output);
@@ -57,7 +59,8 @@ fn every_sample_prints_what_is_expected() {
     }
     assert!(failures.is_empty(), "{failures}");
 
-    let loader = Loader::open(&bundle).unwrap();
+    let options = Options { root: Some(workspace.to_path_buf()), ..Options::default() };
+    let loader = Loader::builder().options(options).open(&bundle).unwrap();
     for entry in loader.entries().unwrap() {
         let id = entry.id.to_string();
         if entry.signature.is_some() && !called.contains(&id) {

@@ -5,7 +5,7 @@ mod http;
 mod sockets;
 
 wit_bindgen::generate!({
-    path: ["../../../../samples/wit/preview2", "wit"],
+    path: ["../../../../scripts/guests/wit/preview2", "wit"],
     world: "test:reach/reach",
     generate_all,
 });
