@@ -90,6 +90,10 @@ pub const JSON_SCHEMA_BYTES_MAX: usize = 256 << 10;
 pub const JSON_SCHEMAS_KEPT_MAX: usize = 32;
 /// Steps of one validation: a schema's references can multiply them without end.
 pub const JSON_SCHEMA_STEPS_MAX: u64 = 4_000_000;
+/// Calls of `funcs.async` under way in one Lua invocation.
+pub const LUA_CALLS_MAX: usize = 10_000;
+/// Coroutines of `coroutine.spawn` in one Lua invocation.
+pub const LUA_COROUTINES_MAX: usize = 100_000;
 /// Timers and tickers under way in one Lua invocation.
 pub const LUA_TIMERS_MAX: usize = 10_000;
 /// Largest file of a time zone that is read, in bytes; the system's have a few thousand.
@@ -116,8 +120,8 @@ pub const FS_TOKEN_BYTES_MAX: usize = 256 << 10;
 pub const FS_LIST_MAX: usize = 100_000;
 /// Longest path inside a volume, in bytes: what systems take.
 pub const FS_PATH_BYTES_MAX: usize = 4_095;
-/// Memory outside of Lua that one invocation holds: what its errors and loggers say, files on their way, in
-/// bytes.
+/// Memory outside of Lua that one invocation holds: what its errors and loggers say, files on their way,
+/// arguments of its calls, in bytes.
 pub const LUA_HELD_BYTES_MAX: usize = 128 << 20;
 /// Memory of one Lua invocation, in bytes.
 pub const LUA_MEMORY_BYTES_MAX: usize = 256 << 20;

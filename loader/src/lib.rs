@@ -72,6 +72,8 @@ mod mapping;
 mod pool;
 mod reservation;
 #[cfg(feature = "lua")]
+mod meter;
+#[cfg(feature = "lua")]
 pub mod security;
 pub mod settings;
 pub mod supervisor;

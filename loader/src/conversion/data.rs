@@ -6,6 +6,7 @@ use super::{Hyphens, Name, Plain, Plan, Problem, Sink, View, World, no_array};
 use crate::bulk::Value;
 use crate::data::{Data, Table};
 use crate::error::Error;
+use crate::meter::Meter;
 
 impl Plan {
     /// `args` as WIT values.
@@ -14,7 +15,8 @@ impl Plan {
     /// `INVALID`: a wrong number of arguments, or the path of the part that does not fit.
     pub(crate) fn lower_data(&self, args: &[Data]) -> Result<Vec<Value>, Error> {
         let args: Vec<&Data> = args.iter().collect();
-        self.lower_from(&DataWorld(PhantomData), &args)
+        // Data holds no part twice, so its copy is about as large.
+        self.lower_from(&DataWorld(PhantomData), &args, &Meter::new(u64::MAX, None))
     }
 
     /// What was returned, as data.
@@ -82,6 +84,10 @@ impl<'d> World for DataWorld<'d> {
             each(View::Integer(index), &item)?;
         }
         table.fields.iter().try_for_each(|(key, value)| each(self.view(&key), &value))
+    }
+
+    fn length(&self, table: &'d Table) -> usize {
+        table.array.len()
     }
 
     fn count(&self, table: &'d Table) -> Result<usize, Problem> {

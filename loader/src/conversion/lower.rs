@@ -6,76 +6,110 @@ use super::scalars::{boolean, char, float, integer, lower_scalar, single, text};
 use super::types::{Form, Name, Names, Node, Scalar, Shape, Sides};
 use super::world::{Problem, View, World, expected, no_array, not_an_array_key};
 use crate::bulk::Value;
+use crate::config::VALUE_BYTES_MAX;
+use crate::meter::Meter;
 
-/// `value` as an argument of the type `node`: a `list<u8>` stays whole.
-pub(super) fn argument<W: World>(
-    world: &W,
-    names: &Names,
-    node: &Node,
-    value: &W::Value,
-) -> Result<Value, Problem> {
-    match (&node.shape, world.view(value)) {
-        (Shape::Bytes, View::String(bytes)) => Ok(Value::Bytes(bytes.to_vec())),
-        (Shape::Bytes, View::Table(table)) => items(world, table, integer).map(Value::Bytes),
-        _ => Lowering { world, names }.value(node, value).map(Value::Val),
-    }
-}
-
-/// A list of scalars as dynamic values.
-fn scalars<W: World>(world: &W, scalar: Scalar, table: W::Table<'_>) -> Result<Val, Problem> {
-    // One loop per type, so that the type is not looked at per item.
-    macro_rules! of {
-        ($read:ident, $case:ident) => {
-            items(world, table, |view| $read(view).map(Val::$case))
-        };
-    }
-    let items = match scalar {
-        Scalar::Bool => of!(boolean, Bool),
-        Scalar::S8 => of!(integer, S8),
-        Scalar::U8 => of!(integer, U8),
-        Scalar::S16 => of!(integer, S16),
-        Scalar::U16 => of!(integer, U16),
-        Scalar::S32 => of!(integer, S32),
-        Scalar::U32 => of!(integer, U32),
-        Scalar::S64 => of!(integer, S64),
-        Scalar::U64 => of!(integer, U64),
-        Scalar::F32 => of!(single, Float32),
-        Scalar::F64 => of!(float, Float64),
-    };
-    items.map(Val::List)
-}
-
-fn items<W: World, T>(
-    world: &W,
-    table: W::Table<'_>,
-    read: impl Fn(&View<'_, W>) -> Result<T, Problem>,
-) -> Result<Vec<T>, Problem> {
-    world.items(table, |item| read(&world.view(item)))
-}
-
-struct Lowering<'a, W> {
-    world: &'a W,
-    names: &'a Names,
+/// How the arguments of one call are lowered.
+pub(super) struct Lowering<'a, W> {
+    pub(super) world: &'a W,
+    pub(super) names: &'a Names,
+    /// Counts bytes of the copies, before they are there: a table may hold one part many times.
+    pub(super) meter: &'a Meter,
 }
 
 impl<W: World> Lowering<'_, W> {
+    /// `value` as an argument of the type `node`: a `list<u8>` stays whole.
+    pub(super) fn argument(&self, node: &Node, value: &W::Value) -> Result<Value, Problem> {
+        match (&node.shape, self.world.view(value)) {
+            (Shape::Bytes, View::String(bytes)) => {
+                self.take(bytes.len())?;
+                Ok(Value::Bytes(bytes.to_vec()))
+            }
+            (Shape::Bytes, View::Table(table)) => self.items(table, integer).map(Value::Bytes),
+            _ => self.value(node, value).map(Value::Val),
+        }
+    }
+
+    /// Counts `bytes` of the copies.
+    fn take(&self, bytes: usize) -> Result<(), Problem> {
+        self.meter.take(bytes as u64).map_err(|spent| Problem::spent(spent, VALUE_BYTES_MAX as u64))
+    }
+
+    /// Counts `count` values of the type `T`.
+    fn take_all<T>(&self, count: usize) -> Result<(), Problem> {
+        self.take(count.saturating_mul(size_of::<T>()))
+    }
+
+    /// `name` as a part of a value.
+    fn name(&self, name: &Name) -> Result<String, Problem> {
+        self.take(size_of::<String>() + name.kebab.len())?;
+        Ok(name.kebab.to_string())
+    }
+
+    fn text(&self, bytes: &[u8]) -> Result<Val, Problem> {
+        self.take(bytes.len())?;
+        text(bytes).map(Val::String)
+    }
+
+    /// A list of scalars as dynamic values.
+    fn scalars(&self, scalar: Scalar, table: W::Table<'_>) -> Result<Val, Problem> {
+        // One loop per type, so that the type is not looked at per item.
+        macro_rules! of {
+            ($read:ident, $case:ident) => {
+                self.items(table, |view| $read(view).map(Val::$case))
+            };
+        }
+        let items = match scalar {
+            Scalar::Bool => of!(boolean, Bool),
+            Scalar::S8 => of!(integer, S8),
+            Scalar::U8 => of!(integer, U8),
+            Scalar::S16 => of!(integer, S16),
+            Scalar::U16 => of!(integer, U16),
+            Scalar::S32 => of!(integer, S32),
+            Scalar::U32 => of!(integer, U32),
+            Scalar::S64 => of!(integer, S64),
+            Scalar::U64 => of!(integer, U64),
+            Scalar::F32 => of!(single, Float32),
+            Scalar::F64 => of!(float, Float64),
+        };
+        items.map(Val::List)
+    }
+
+    /// What `read` makes of each item of an array of scalars.
+    fn items<T>(
+        &self,
+        table: W::Table<'_>,
+        read: impl Fn(&View<'_, W>) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        // Counted at once. What is no array may claim any length; it has as many values as keys at most.
+        let claimed = self.world.length(table);
+        if self.take_all::<T>(claimed).is_err() {
+            self.take_all::<T>(self.world.count(table)?)?;
+        }
+        self.world.items(table, |item| read(&self.world.view(item)))
+    }
+
     fn value(&self, node: &Node, value: &W::Value) -> Result<Val, Problem> {
+        self.take_all::<Val>(1)?;
         let view = self.world.view(value);
         let wrong = |view: &View<'_, W>| expected(&node.describe(), view);
         Ok(match (&node.shape, view) {
             (Shape::Scalar(scalar), view) => lower_scalar(*scalar, &view)?,
             (Shape::Char, view) => Val::Char(char(&view)?),
-            (Shape::String, View::String(bytes)) => Val::String(text(&bytes)?),
-            (Shape::Bytes, View::String(bytes)) => Val::List(bytes.iter().copied().map(Val::U8).collect()),
-            (Shape::Bytes, View::Table(table)) => scalars(self.world, Scalar::U8, table)?,
-            (Shape::Scalars(scalar), View::Table(table)) => scalars(self.world, *scalar, table)?,
+            (Shape::String, View::String(bytes)) => self.text(&bytes)?,
+            (Shape::Bytes, View::String(bytes)) => {
+                self.take_all::<Val>(bytes.len())?;
+                Val::List(bytes.iter().copied().map(Val::U8).collect())
+            }
+            (Shape::Bytes, View::Table(table)) => self.scalars(Scalar::U8, table)?,
+            (Shape::Scalars(scalar), View::Table(table)) => self.scalars(*scalar, table)?,
             (Shape::List(item), View::Table(table)) => Val::List(self.list(item, table)?),
             (Shape::Record(fields), View::Table(table)) => Val::Record(self.record(fields, table)?),
             (Shape::Tuple(items), View::Table(table)) => Val::Tuple(self.tuple(items, table)?),
             (Shape::Variant(cases), view @ (View::String(_) | View::Table(_))) => {
                 self.variant(node, cases, &view)?
             }
-            (Shape::Enum(cases), view) => Val::Enum(enum_case(node, cases, &view)?),
+            (Shape::Enum(cases), view) => Val::Enum(self.name(enum_case(node, cases, &view)?)?),
             (Shape::Flags(flags), view) => Val::Flags(self.flags(node, flags, &view)?),
             (Shape::Option(form, some), view) => Val::Option(self.option(*form, some, value, &view)?),
             (Shape::Result(sides), View::Table(table)) => self.result(sides, table)?,
@@ -89,7 +123,10 @@ impl<W: World> Lowering<'_, W> {
     fn list(&self, item: &Node, table: W::Table<'_>) -> Result<Vec<Val>, Problem> {
         match &item.shape {
             Shape::String => self.world.items(table, |value| match self.world.view(value) {
-                View::String(bytes) => text(&bytes).map(Val::String),
+                View::String(bytes) => {
+                    self.take_all::<Val>(1)?;
+                    self.text(&bytes)
+                }
                 view => Err(expected("string", &view)),
             }),
             Shape::Char | Shape::Enum(_) => self.world.items(table, |value| self.value(item, value)),
@@ -121,12 +158,12 @@ impl<W: World> Lowering<'_, W> {
             }
             if self.world.is_nil(&value) {
                 return match node.is_omissible() {
-                    true => Ok((name.kebab.to_string(), Val::Option(None))),
+                    true => Ok((self.name(name)?, Val::Option(None))),
                     false => Err(self.missing(fields, name, table)),
                 };
             }
             let value = self.value(node, &value).map_err(|problem| problem.in_field(&name.kebab))?;
-            Ok((name.kebab.to_string(), value))
+            Ok((self.name(name)?, value))
         };
         fields.iter().map(field).collect()
     }
@@ -188,7 +225,7 @@ impl<W: World> Lowering<'_, W> {
         let unknown = |given: &[u8]| unknown("case", given, node);
         match view {
             View::String(given) => match find(given) {
-                Some((name, None)) => Ok(Val::Variant(name.kebab.to_string(), None)),
+                Some((name, None)) => Ok(Val::Variant(self.name(name)?, None)),
                 Some((name, Some(payload))) => {
                     let (name, payload) = (&name.kebab, payload.describe());
                     let text =
@@ -203,7 +240,7 @@ impl<W: World> Lowering<'_, W> {
                 };
                 let ((name, payload), given) =
                     self.single(*table, |key| find(key).ok_or_else(|| unknown(key)), wrong)?;
-                Ok(Val::Variant(name.kebab.to_string(), self.payload(name, payload.as_ref(), &given)?))
+                Ok(Val::Variant(self.name(name)?, self.payload(name, payload.as_ref(), &given)?))
             }
             view => Err(expected(&node.describe(), view)),
         }
@@ -335,7 +372,7 @@ impl<W: World> Lowering<'_, W> {
             })?,
             view => return Err(expected(&node.describe(), view)),
         }
-        Ok(flags.iter().zip(set).filter(|(_, set)| *set).map(|(name, _)| name.kebab.to_string()).collect())
+        flags.iter().zip(set).filter(|(_, set)| *set).map(|(name, _)| self.name(name)).collect()
     }
 }
 
@@ -353,11 +390,15 @@ fn unknown(what: &str, given: &[u8], node: &Node) -> Problem {
     Problem::new(format!("unknown {what} `{given}`, expected {}", node.describe()))
 }
 
-fn enum_case<W: World>(node: &Node, cases: &[Name], view: &View<'_, W>) -> Result<String, Problem> {
-    let case = match view {
+fn enum_case<'n, W: World>(
+    node: &Node,
+    cases: &'n [Name],
+    view: &View<'_, W>,
+) -> Result<&'n Name, Problem> {
+    match view {
         View::String(given) => {
             let case = cases.iter().find(|name| name.is(given));
-            case.ok_or_else(|| unknown("case", given, node))?
+            case.ok_or_else(|| unknown("case", given, node))
         }
         View::Integer(_) | View::Float(_) => {
             let index: u32 = integer(view)?;
@@ -368,9 +409,8 @@ fn enum_case<W: World>(node: &Node, cases: &[Name], view: &View<'_, W>) -> Resul
                     node.describe(),
                     cases.len() - 1
                 ))
-            })?
+            })
         }
-        view => return Err(expected(&node.describe(), view)),
-    };
-    Ok(case.kebab.to_string())
+        view => Err(expected(&node.describe(), view)),
+    }
 }

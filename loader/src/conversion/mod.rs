@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use registry_schema::ErrorKind;
 use registry_schema::authored::wasm::Results;
+use tokio::time::Instant;
 use wasmtime::component::{Type, Val};
 
 pub(crate) use lift::{Hyphens, Plain, Sink};
@@ -29,7 +30,9 @@ pub(crate) use types::{Name, Names};
 pub(crate) use world::{Problem, View, World, no_array};
 
 use crate::bulk::Value;
+use crate::config::VALUE_BYTES_MAX;
 use crate::error::Error;
+use crate::meter::Meter;
 use crate::values::describe;
 use types::{Node, Place, Sides};
 
@@ -86,19 +89,29 @@ impl Plan {
         &self.names
     }
 
-    /// `args` as values of `world`.
+    /// `args` as values of `world`, as far as `meter` allows so many bytes.
     ///
     /// # Errors
-    /// `INVALID`: a wrong number of arguments, or the path of the part that does not fit.
-    pub(crate) fn lower_from<W: World>(&self, world: &W, args: &[W::Value]) -> Result<Vec<Value>, Error> {
+    /// `INVALID`: a wrong number of arguments, or the path of the part that does not fit or is too large;
+    /// `TIMEOUT` when the deadline is past meanwhile.
+    pub(crate) fn lower_from<W: World>(
+        &self,
+        world: &W,
+        args: &[W::Value],
+        meter: &Meter,
+    ) -> Result<Vec<Value>, Error> {
         self.check_arity(world, args)?;
+        let lowering = lower::Lowering { world, names: &self.names, meter };
         let arg = |(index, (name, node)): (usize, &(String, Node))| match args.get(index) {
-            Some(arg) => {
-                lower::argument(world, &self.names, node, arg).map_err(|problem| problem.of_parameter(name))
-            }
+            Some(arg) => lowering.argument(node, arg).map_err(|problem| problem.of_parameter(name)),
             None => Ok(Value::Val(Val::Option(None))),
         };
         self.params.iter().enumerate().map(arg).collect()
+    }
+
+    /// What the copies of all arguments of one call may take.
+    pub(crate) fn meter(deadline: Option<Instant>) -> Meter {
+        Meter::new(VALUE_BYTES_MAX as u64, deadline)
     }
 
     fn check_arity<W: World>(&self, world: &W, args: &[W::Value]) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use registry_schema::ErrorKind;
 
 use super::types::Name;
 use crate::error::Error;
+use crate::meter::{Spent, past_deadline};
 
 /// How values of an engine are read. Nothing here runs code of the engine's.
 pub(crate) trait World: Sized {
@@ -42,6 +43,8 @@ pub(crate) trait World: Sized {
         table: Self::Table<'_>,
         read: impl FnMut(&Self::Value) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem>;
+    /// How many items an array has. For what is no array, any number.
+    fn length(&self, table: Self::Table<'_>) -> usize;
     /// How many keys a table has.
     fn count(&self, table: Self::Table<'_>) -> Result<usize, Problem>;
 }
@@ -91,6 +94,18 @@ impl Problem {
     /// A value that could not be read.
     pub(crate) fn internal(text: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind: ErrorKind::Internal, steps: Vec::new(), text: text.into() }))
+    }
+
+    /// A value of which no more may be copied.
+    pub(super) fn spent(spent: Spent, max: u64) -> Self {
+        let (kind, text) = match spent {
+            Spent::Amount => (
+                ErrorKind::Invalid,
+                format!("the copies of all arguments would have more than {max} bytes"),
+            ),
+            Spent::Time => (ErrorKind::Timeout, past_deadline().message().to_owned()),
+        };
+        Self(Box::new(Inner { kind, steps: Vec::new(), text }))
     }
 
     /// The same, at an index of what holds it.

@@ -2,12 +2,14 @@
 
 use mlua::{Lua, Table as LuaTable, Value};
 use registry_schema::ErrorKind;
+use tokio::time::Instant;
 
 use super::error;
 use super::modules::payload;
 use crate::config::{LUA_NESTING_MAX, VALUE_BYTES_MAX};
 use crate::data::{Data, Table};
 use crate::error::Error;
+use crate::meter::{Meter, Spent, past_deadline};
 
 /// `data` as a Lua value of `lua`.
 pub(super) fn to_lua(lua: &Lua, data: &Data) -> mlua::Result<Value> {
@@ -37,34 +39,56 @@ pub(super) fn to_lua(lua: &Lua, data: &Data) -> mlua::Result<Value> {
 /// `INVALID`, naming the path: a function, coroutine or handle, a table in itself, too deep a nesting, too
 /// large a copy.
 pub(super) fn from_lua(path: &str, value: &Value) -> Result<Data, Error> {
-    Reader { depth: 0, left: VALUE_BYTES_MAX }.value(value).map_err(|problem| {
+    metered(path, value, &meter(None))
+}
+
+/// What the copies of all values of one call may take.
+pub(super) fn meter(deadline: Option<Instant>) -> Meter {
+    Meter::new(VALUE_BYTES_MAX as u64, deadline)
+}
+
+/// [`from_lua`], as far as `meter` allows so many bytes.
+///
+/// # Errors
+/// Those of [`from_lua`]; `TIMEOUT` when the deadline is past meanwhile.
+pub(super) fn metered(path: &str, value: &Value, meter: &Meter) -> Result<Data, Error> {
+    Reader { depth: 0, meter }.value(value).map_err(|problem| {
         let Problem { at, what } = problem;
         let at: String = at.into_iter().rev().collect();
-        Error::new(ErrorKind::Invalid, format!("{path}{at}: {what}"))
+        match what {
+            Some(what) => Error::new(ErrorKind::Invalid, format!("{path}{at}: {what}")),
+            None => past_deadline(),
+        }
     })
 }
 
 /// What has no form as data, and where: the steps of its path, innermost first.
 struct Problem {
     at: Vec<String>,
-    what: String,
+    /// None if it is only that the deadline is past.
+    what: Option<String>,
 }
 
-struct Reader {
+impl Problem {
+    fn new(what: impl Into<String>) -> Self {
+        Self { at: Vec::new(), what: Some(what.into()) }
+    }
+}
+
+struct Reader<'a> {
     depth: usize,
-    /// How much more the copy may hold, in bytes.
-    left: usize,
+    meter: &'a Meter,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// Counts `bytes` of the copy, before they are there.
-    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
-        let left = self.left.checked_sub(bytes).ok_or_else(|| {
-            let what = format!("the copies of all values would have more than {VALUE_BYTES_MAX} bytes");
-            Problem { at: Vec::new(), what }
-        })?;
-        self.left = left;
-        Ok(())
+    fn take(&self, bytes: usize) -> Result<(), Problem> {
+        self.meter.take(bytes as u64).map_err(|spent| match spent {
+            Spent::Amount => Problem::new(format!(
+                "the copies of all values would have more than {VALUE_BYTES_MAX} bytes"
+            )),
+            Spent::Time => Problem { at: Vec::new(), what: None },
+        })
     }
 
     fn value(&mut self, value: &Value) -> Result<Data, Problem> {
@@ -92,22 +116,20 @@ impl Reader {
                 format!("a {} can't leave its invocation", value.type_name())
             }
         };
-        Err(Problem { at: Vec::new(), what })
+        Err(Problem::new(what))
     }
 
     fn table(&mut self, table: &LuaTable) -> Result<Data, Problem> {
         self.depth += 1;
         if self.depth > LUA_NESTING_MAX {
-            let what = format!("a table nested deeper than {LUA_NESTING_MAX}, or in itself");
-            return Err(Problem { at: Vec::new(), what });
+            return Err(Problem::new(format!("a table nested deeper than {LUA_NESTING_MAX}, or in itself")));
         }
         if let Some(metatable) = table.metatable()
             && let Ok(Value::String(name)) = metatable.raw_get("__name")
         {
-            let what = format!("a {} can't leave its invocation", name.to_string_lossy());
-            return Err(Problem { at: Vec::new(), what });
+            return Err(Problem::new(format!("a {} can't leave its invocation", name.to_string_lossy())));
         }
-        let lua = |error: mlua::Error| Problem { at: Vec::new(), what: error.to_string() };
+        let lua = |error: mlua::Error| Problem::new(error.to_string());
         let border = border(table).map_err(lua)?;
         let mut made = Table { array: Vec::with_capacity(border), fields: Vec::new() };
         for index in 1..=border {
@@ -128,7 +150,7 @@ impl Reader {
             };
             let name = match &key {
                 Value::Table(_) => {
-                    return Err(Problem { at: vec![step()], what: "a table as a key".to_owned() });
+                    return Err(within(Problem::new("a table as a key"), step()));
                 }
                 key => self.value(key).map_err(|problem| within(problem, step()))?,
             };

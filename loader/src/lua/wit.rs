@@ -15,16 +15,23 @@ use super::error;
 use crate::bulk;
 use crate::conversion::{self, Hyphens, Name, Plain, Plan, Problem, Sink, View, World};
 use crate::error::Error;
+use crate::meter::Meter;
 
 impl Plan {
-    /// The arguments `args` as WIT values.
+    /// The arguments `args` as WIT values, as far as `meter` allows so many bytes.
     ///
     /// # Errors
-    /// `INVALID`: a wrong number of arguments, or the path of the part that does not fit.
-    pub(super) fn lower(&self, lua: &Lua, args: MultiValue) -> Result<Vec<bulk::Value>, Error> {
+    /// `INVALID`: a wrong number of arguments, or the path of the part that does not fit or is too large;
+    /// `TIMEOUT` when the deadline is past meanwhile.
+    pub(super) fn lower(
+        &self,
+        lua: &Lua,
+        args: MultiValue,
+        meter: &Meter,
+    ) -> Result<Vec<bulk::Value>, Error> {
         let keys = self.keys(lua).map_err(|error| problem(&error).of_arguments())?;
         let args: Vec<Value> = args.into_iter().collect();
-        self.lower_from(&LuaWorld { keys: &keys }, &args)
+        self.lower_from(&LuaWorld { keys: &keys }, &args, meter)
     }
 
     /// What was returned: `value, nil` or `nil, error`.
@@ -197,6 +204,10 @@ impl World for LuaWorld<'_> {
         traverse(table, |key: Value, value: Value| each(self.view(&key), &value))
     }
 
+    fn length(&self, table: &Table) -> usize {
+        table.raw_len()
+    }
+
     fn count(&self, table: &Table) -> Result<usize, Problem> {
         count(table)
     }
@@ -207,7 +218,8 @@ impl World for LuaWorld<'_> {
         mut read: impl FnMut(&Value) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem> {
         // In one pass, since Lua traverses what it holds as an array in order; other tables are read again.
-        let mut items = Vec::with_capacity(table.raw_len());
+        // What is no array may claim any length.
+        let mut items = Vec::with_capacity(table.raw_len().min(RESERVED_MAX));
         let mut in_order = true;
         traverse(table, |key: Value, value: Value| {
             let index = items.len() + 1;
@@ -265,6 +277,8 @@ fn problem(error: &mlua::Error) -> Problem {
     Problem::internal(format!("can't be read: {error}"))
 }
 
+/// Items that room is made for before any of them is seen.
+const RESERVED_MAX: usize = 4096;
 /// Numbers that are worth a call.
 const PACKED_MIN: usize = 16;
 /// Arguments of one call: a stack of them is kept small.

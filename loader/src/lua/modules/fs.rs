@@ -11,7 +11,6 @@ mod path;
 pub(super) mod split;
 mod volume;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mlua::{
@@ -26,6 +25,7 @@ use self::volume::{Item, Mode, Stat, Volume};
 use super::arguments::{invalid, string, type_name};
 use super::held::{Held, hold};
 use super::permission::allowed;
+use super::places::{Place, Places};
 use crate::config::FS_OPEN_MAX;
 use crate::error::Error;
 use crate::loader::Inner;
@@ -41,7 +41,8 @@ pub(in crate::lua) fn module(lua: &Lua, host: &Host) -> mlua::Result<Table> {
     let module = lua.create_table()?;
     module.set("type", lua.create_table_from([("FILE", FILE), ("DIR", DIRECTORY)])?)?;
     module.set("seek", lua.create_table_from([("SET", "set"), ("CUR", "cur"), ("END", "end")])?)?;
-    let opened = Opened::default();
+    let opened = Opened(Places::new(FS_OPEN_MAX));
+    lua.set_app_data(opened.clone());
     let function = host.waiting(lua, move |lua, host, name: Value| get(lua, host, &opened, &name))?;
     module.set("get", function)?;
     add_volume_methods(lua, host)?;
@@ -49,38 +50,29 @@ pub(in crate::lua) fn module(lua: &Lua, host: &Host) -> mlua::Result<Table> {
     Ok(module)
 }
 
-/// How much the invocation of a state has open.
-#[derive(Clone, Default)]
-struct Opened(Arc<AtomicUsize>);
-
-/// One of the things that may be open.
-struct Slot(Arc<AtomicUsize>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// What the invocation of a state has open.
+#[derive(Clone)]
+struct Opened(Places);
 
 impl Opened {
     /// A place for one more.
-    fn slot(&self, lua: &Lua) -> Result<Slot, Error> {
-        if let Some(slot) = self.free() {
+    fn slot(&self, lua: &Lua) -> Result<Place, Error> {
+        if let Some(slot) = self.0.take() {
             return Ok(slot);
         }
         // What was forgotten without being closed is open until it is collected.
         let collected = lua.gc_collect();
-        let slot = collected.ok().and_then(|()| self.free());
+        let slot = collected.ok().and_then(|()| self.0.take());
         slot.ok_or_else(|| {
             let message = format!("{FS_OPEN_MAX} volumes, files and scanners are open: close some of them");
             Error::new(ErrorKind::Unavailable, message).retryable()
         })
     }
+}
 
-    fn free(&self) -> Option<Slot> {
-        let slot = Slot(Arc::clone(&self.0));
-        (self.0.fetch_add(1, Ordering::Relaxed) < FS_OPEN_MAX).then_some(slot)
-    }
+/// Whether something is open in `lua` that was not closed, or not collected yet.
+pub(in crate::lua) fn has_open(lua: &Lua) -> bool {
+    lua.app_data_ref::<Opened>().is_some_and(|opened| opened.0.taken() > 0)
 }
 
 /// Runs `work` on a thread that may block; `give` makes Lua values of what it gives.
@@ -131,7 +123,7 @@ struct VolumeObject {
     /// The working directory.
     folder: Arc<Mutex<VolumePath>>,
     opened: Opened,
-    _slot: Slot,
+    _slot: Place,
 }
 
 impl VolumeObject {

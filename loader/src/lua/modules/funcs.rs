@@ -12,12 +12,17 @@ use tokio::time::Instant;
 
 use super::super::host::{Answer, Completion, Host, Operation, Receiver};
 use super::super::{convert, error};
+use super::held::{Share, hold};
+use super::places::Places;
 use crate::bulk;
 use crate::calls::{Retry, Target, repeat};
+use crate::config::LUA_CALLS_MAX;
+use crate::conversion::Plan;
 use crate::data::Data;
 use crate::error::Error;
 use crate::function::WasmFunction;
 use crate::loader::{Callable, Inner};
+use crate::meter::Meter;
 use crate::pool::Patience;
 use crate::security::{Actor, Scope};
 use crate::task;
@@ -25,7 +30,7 @@ use crate::task;
 /// What an executor adds to its calls.
 #[derive(Clone, Default)]
 struct CallOptions {
-    values: Vec<(String, Data)>,
+    values: Option<Arc<Values>>,
     actor: Option<Arc<Actor>>,
     scope: Option<Arc<Scope>>,
     timeout: Option<Duration>,
@@ -33,6 +38,19 @@ struct CallOptions {
 }
 
 impl UserData for CallOptions {}
+
+/// What `with_context` adds.
+struct Values {
+    pairs: Vec<(String, Data)>,
+    _share: Share,
+}
+
+impl Values {
+    /// About how much memory they take, in bytes.
+    fn bytes(pairs: &[(String, Data)]) -> usize {
+        pairs.iter().map(|(key, value)| key.len() + size_of::<String>() + value.bytes()).sum()
+    }
+}
 
 /// Ends an asynchronous call.
 struct Handle(AbortHandle);
@@ -50,10 +68,18 @@ pub(in crate::lua) fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua
     };
     rust.set("call", lua.create_function(call)?)?;
     let own = host.clone();
+    let pending = Places::new(LUA_CALLS_MAX);
     let start =
         move |lua: &Lua,
               (settle, options, target, args): (Function, Option<AnyUserData>, Value, MultiValue)| {
-            let operation = match begin(lua, &own, options, &target, args) {
+            let begun = pending.take().ok_or_else(too_many).and_then(|place| {
+                let operation = begin(lua, &own, options, &target, args)?;
+                Ok(operation.map(|completion| {
+                    drop(place);
+                    completion
+                }))
+            });
+            let operation = match begun {
                 Ok(operation) => operation,
                 Err(problem) => return error::pair(lua, problem),
             };
@@ -84,7 +110,7 @@ pub(in crate::lua) fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua
 
 /// The builder's methods: each gives new options, or `nil, err`.
 fn changes(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
-    type Change = fn(&Host, &mut CallOptions, &Value) -> Result<(), Error>;
+    type Change = fn(&Lua, &Host, &mut CallOptions, &Value) -> Result<(), Error>;
     let all: [(&str, Change); 4] = [
         ("with_context", with_context),
         ("with_actor", with_actor),
@@ -95,7 +121,7 @@ fn changes(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
         let own = host.clone();
         let method = move |lua: &Lua, (options, value): (Option<AnyUserData>, Value)| {
             let mut options = options_of(options)?;
-            match change(&own, &mut options, &value) {
+            match change(lua, &own, &mut options, &value) {
                 Ok(()) => Ok(MultiValue::from_iter([Value::UserData(lua.create_userdata(options)?)])),
                 Err(problem) => error::pair(lua, problem),
             }
@@ -116,6 +142,11 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Invalid, message)
 }
 
+fn too_many() -> Error {
+    let message = format!("{LUA_CALLS_MAX} calls of `async` are under way, more than that are not allowed");
+    Error::new(ErrorKind::Unavailable, message).retryable()
+}
+
 fn outside(problem: &mlua::Error) -> Error {
     Error::new(ErrorKind::Internal, error::text(problem))
 }
@@ -124,7 +155,7 @@ fn allowed(host: &Host, action: &str, resource: &str) -> Result<(), Error> {
     super::permission::allowed(host, action, resource).map_err(|problem| outside(&problem))?
 }
 
-fn with_context(host: &Host, options: &mut CallOptions, value: &Value) -> Result<(), Error> {
+fn with_context(lua: &Lua, host: &Host, options: &mut CallOptions, value: &Value) -> Result<(), Error> {
     let Value::Table(_) = value else {
         return Err(invalid(format!("values: expected table, got {}", value.type_name())));
     };
@@ -133,16 +164,19 @@ fn with_context(host: &Host, options: &mut CallOptions, value: &Value) -> Result
     if !table.array.is_empty() {
         return Err(invalid("values: expected string keys, got an array".to_owned()));
     }
+    let mut pairs = options.values.as_ref().map_or_else(Vec::new, |values| values.pairs.clone());
     for (key, value) in table.fields {
         let Some(name) = key.as_str() else {
             return Err(invalid("values: expected string keys".to_owned()));
         };
-        options.values.push((name.to_owned(), value));
+        pairs.push((name.to_owned(), value));
     }
+    let share = hold(lua, Values::bytes(&pairs))?;
+    options.values = Some(Arc::new(Values { pairs, _share: share }));
     Ok(())
 }
 
-fn with_actor(host: &Host, options: &mut CallOptions, value: &Value) -> Result<(), Error> {
+fn with_actor(_: &Lua, host: &Host, options: &mut CallOptions, value: &Value) -> Result<(), Error> {
     let actor = super::security::actor_of(value)
         .ok_or_else(|| invalid(format!("actor: expected an actor, got {}", value.type_name())))?;
     allowed(host, "funcs.security", "security")?;
@@ -150,7 +184,7 @@ fn with_actor(host: &Host, options: &mut CallOptions, value: &Value) -> Result<(
     Ok(())
 }
 
-fn with_scope(host: &Host, options: &mut CallOptions, value: &Value) -> Result<(), Error> {
+fn with_scope(_: &Lua, host: &Host, options: &mut CallOptions, value: &Value) -> Result<(), Error> {
     let scope = super::security::scope_of(value)
         .ok_or_else(|| invalid(format!("scope: expected a scope, got {}", value.type_name())))?;
     allowed(host, "funcs.security", "security")?;
@@ -159,7 +193,7 @@ fn with_scope(host: &Host, options: &mut CallOptions, value: &Value) -> Result<(
 }
 
 /// `timeout` and `retry` are ours; names of other interceptors are free.
-fn with_options(_: &Host, options: &mut CallOptions, value: &Value) -> Result<(), Error> {
+fn with_options(_: &Lua, _: &Host, options: &mut CallOptions, value: &Value) -> Result<(), Error> {
     let given = convert::from_lua("options", value)?;
     let Data::Table(_) = &given else {
         return Err(invalid(format!("options: expected table, got {}", value.type_name())));
@@ -225,11 +259,17 @@ fn begin(
         .with(|current| (Arc::clone(&current.inner), current.context.clone()))
         .map_err(|problem| outside(&problem))?;
     let Target { callable, mut context, mut retry } = inner.target(&context, &id)?;
+    let deadline = context.deadline();
+    let mut context_bytes = 0;
     if let Some(options) = options {
         let CallOptions { values, actor, scope, timeout, retry: own } =
             options_of(Some(options)).map_err(|problem| outside(&problem))?;
-        if !values.is_empty() {
-            context = context.with_values(values);
+        if let Some(values) = values {
+            // A copy of all, those that are inherited too.
+            let inherited = context.values().iter();
+            let inherited: usize = inherited.map(|(key, value)| key.len() + value.bytes()).sum();
+            context_bytes = inherited + Values::bytes(&values.pairs);
+            context = context.with_values(values.pairs.iter().cloned());
         }
         if actor.is_some() {
             context = context.with_actor(actor);
@@ -242,11 +282,15 @@ fn begin(
     }
     match callable {
         Callable::Lua(function) => {
+            let meter = convert::meter(deadline);
             let args = args.iter().enumerate();
-            let args = args.map(|(index, arg)| convert::from_lua(&format!("argument {}", index + 1), arg));
+            let args =
+                args.map(|(index, arg)| convert::metered(&format!("argument {}", index + 1), arg, &meter));
             let args: Vec<Data> = args.collect::<Result<_, _>>()?;
+            let held = hold(lua, context_bytes + bytes_of(&meter))?;
             Ok(later(
                 async move {
+                    let _held = held;
                     let call =
                         || super::super::call(&inner, Arc::clone(&function), context.clone(), args.clone());
                     repeat(retry, call).await
@@ -257,9 +301,12 @@ fn begin(
         Callable::Wasm(function) => {
             let prepared = function.prepared(&inner)?;
             let named = |error: Error| error.wrapped(&format!("`{}`", function.id));
-            let args = prepared.plan.lower(lua, args).map_err(named)?;
+            let meter = Plan::meter(deadline);
+            let args = prepared.plan.lower(lua, args, &meter).map_err(named)?;
+            let held = hold(lua, context_bytes + bytes_of(&meter))?;
             Ok(later(
                 async move {
+                    let _held = held;
                     match retry {
                         None => wasm(inner, function, context, args).await,
                         retry => {
@@ -274,6 +321,11 @@ fn begin(
             ))
         }
     }
+}
+
+/// What was copied, in bytes.
+fn bytes_of(meter: &Meter) -> usize {
+    usize::try_from(meter.taken()).unwrap_or(usize::MAX)
 }
 
 /// On the caller's task, unless it has threads of its own: a guest that calls back does so by a task of its own.

@@ -53,7 +53,7 @@ impl Held {
             return Ok(share);
         }
         let message = format!(
-            "errors, loggers and files of this invocation would hold more than {LUA_HELD_BYTES_MAX} bytes"
+            "errors, loggers, files and calls of this invocation would hold more than {LUA_HELD_BYTES_MAX} bytes"
         );
         Err(Error::new(ErrorKind::Unavailable, message).retryable())
     }

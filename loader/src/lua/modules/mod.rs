@@ -26,6 +26,7 @@ pub(super) mod logger;
 pub(super) mod os;
 pub(super) mod payload;
 mod permission;
+mod places;
 pub(super) mod registry;
 pub(super) mod security;
 #[cfg(feature = "http")]

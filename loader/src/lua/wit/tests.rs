@@ -87,7 +87,7 @@ const FUNCTIONS: &[(&str, &str)] = &[
 
 /// The arguments as dynamic values.
 pub(super) fn lower(plan: &Plan, lua: &Lua, args: MultiValue) -> Result<Vec<Val>, Error> {
-    Ok(plan.lower(lua, args)?.into_iter().map(Val::from).collect())
+    Ok(plan.lower(lua, args, &Plan::meter(None))?.into_iter().map(Val::from).collect())
 }
 
 /// What Lua gets for `value`.

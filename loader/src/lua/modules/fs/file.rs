@@ -13,7 +13,7 @@ use registry_schema::ErrorKind;
 use super::path::VolumePath;
 use super::split::{Next, Split};
 use super::volume::{Stat, io_failure};
-use super::{Opened, Slot, blocking, stat_table};
+use super::{Opened, Place, blocking, stat_table};
 use crate::config::{FS_CHUNK_BYTES_MAX, FS_TOKEN_BYTES_MAX};
 use crate::error::Error;
 use crate::lua::error;
@@ -38,7 +38,7 @@ pub(super) struct FileObject {
 struct Shared {
     path: VolumePath,
     /// `None` when it was closed. Held by the thread that reads or writes.
-    open: Mutex<Option<(File, Slot)>>,
+    open: Mutex<Option<(File, Place)>>,
 }
 
 impl Shared {
@@ -50,14 +50,14 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(File, Slot)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<(File, Place)>> {
         // A file is as good as it was after any panic.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl FileObject {
-    pub(super) fn new(path: VolumePath, file: File, slot: Slot, opened: Opened) -> Self {
+    pub(super) fn new(path: VolumePath, file: File, slot: Place, opened: Opened) -> Self {
         Self { file: Arc::new(Shared { path, open: Mutex::new(Some((file, slot))) }), opened }
     }
 }
@@ -214,7 +214,7 @@ fn stat(file: &File) -> std::io::Result<Stat> {
 struct ScannerObject {
     file: Arc<Shared>,
     state: Arc<Mutex<Scan>>,
-    _slot: Slot,
+    _slot: Place,
 }
 
 struct Scan {

@@ -3,7 +3,6 @@
 //! A channel has room for one time; one that nobody takes is kept and later ones are dropped, as in Go. A
 //! ticker that falls behind skips what it missed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use crate::config::LUA_TIMERS_MAX;
 use crate::error::Error;
 use crate::lua::error;
 use crate::lua::host::{Answer, Completion, Host, Receiver};
+use crate::lua::modules::places::{Place, Places};
 
 /// Makes channels of timers with what delivers into them. In Lua, so that channel and function are one
 /// garbage: a Rust function would hold its channel for ever.
@@ -42,7 +42,7 @@ pub(super) fn add(lua: &Lua, host: &Host, module: &Table) -> mlua::Result<()> {
     let new: Function = lua.named_registry_value("channel.new")?;
     let offer: Function = lua.named_registry_value("channel.offer")?;
     let channel: Function = lua.load(DELIVERY).set_name("=time").call((new, offer))?;
-    let timers = Timers { host: host.clone(), pending: Arc::default() };
+    let timers = Timers { host: host.clone(), pending: Places::new(LUA_TIMERS_MAX) };
     let channel = lua.create_registry_value(channel)?;
     let channel = Arc::new(channel);
     let add = |name: &'static str, kind: Kind| {
@@ -98,32 +98,21 @@ const DELIVER: usize = 2;
 struct Timers {
     host: Host,
     /// How many are under way: their memory is not Lua's.
-    pending: Arc<AtomicUsize>,
-}
-
-/// One of the timers that may be under way.
-struct Slot(Arc<AtomicUsize>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    pending: Places,
 }
 
 impl Timers {
-    fn slot(&self) -> Result<Slot, Error> {
-        let slot = Slot(Arc::clone(&self.pending));
-        if self.pending.fetch_add(1, Ordering::Relaxed) < LUA_TIMERS_MAX {
-            return Ok(slot);
-        }
-        let message = format!("{LUA_TIMERS_MAX} timers are under way, more than that are not allowed");
-        Err(Error::new(ErrorKind::RateLimited, message).retryable())
+    fn slot(&self) -> Result<Place, Error> {
+        self.pending.take().ok_or_else(|| {
+            let message = format!("{LUA_TIMERS_MAX} timers are under way, more than that are not allowed");
+            Error::new(ErrorKind::RateLimited, message).retryable()
+        })
     }
 
     /// Lets `deliver` be called at `at`, and from then on every `interval`; `None` is beyond the clock's end.
     fn arm(
         &self,
-        slot: Slot,
+        slot: Place,
         deliver: &Function,
         state: &Arc<State>,
         at: Option<Instant>,
@@ -140,7 +129,7 @@ impl Timers {
 
     fn await_firing(
         &self,
-        slot: Slot,
+        slot: Place,
         deliver: &Function,
         firing: Firing,
         stopped: oneshot::Receiver<()>,
@@ -160,7 +149,7 @@ impl Timers {
     }
 
     /// What `deliver` is called with.
-    fn fire(&self, lua: &Lua, slot: Slot, deliver: &Function, firing: Firing) -> mlua::Result<MultiValue> {
+    fn fire(&self, lua: &Lua, slot: Place, deliver: &Function, firing: Firing) -> mlua::Result<MultiValue> {
         if !firing.state.is_current(firing.generation) {
             return Ok(MultiValue::from_iter([Value::Boolean(false)]));
         }
