@@ -132,6 +132,11 @@ pub const LUA_TURNS_AT_ONCE: u32 = 64;
 /// Memory of values that leave a Lua invocation, in bytes: a table that is small where it comes from may hold
 /// the same part many times.
 pub const VALUE_BYTES_MAX: usize = 256 << 20;
+/// Lua invocations under way in the process, those that wait for what they called included; one more waits as
+/// a call does that finds no slot.
+pub const LUA_STATES_MAX: usize = 4_096;
+/// Memory of a Lua state from which on its garbage is collected after an invocation, in bytes.
+pub const LUA_GARBAGE_BYTES_MAX: usize = 1 << 20;
 /// Idle Lua states that are kept for the next invocations.
 pub const LUA_IDLE_STATES_MAX: usize = 64;
 /// Memory of a Lua state that is still kept after its invocation, in bytes.
@@ -345,4 +350,6 @@ pub struct Options {
     pub memory_bytes_max: Option<u64>,
     /// What stands above the settings that are built into the bundle; default: nothing.
     pub overrides: Overrides,
+    /// Lua invocations at once, 1 or more; default: [`LUA_STATES_MAX`].
+    pub lua_states_max: Option<usize>,
 }

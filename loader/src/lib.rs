@@ -69,10 +69,10 @@ mod loader;
 mod lua;
 mod machine;
 mod mapping;
-mod pool;
-mod reservation;
 #[cfg(feature = "lua")]
 mod meter;
+mod pool;
+mod reservation;
 #[cfg(feature = "lua")]
 pub mod security;
 pub mod settings;

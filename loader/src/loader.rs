@@ -172,6 +172,8 @@ impl LoaderBuilder {
             Settings::read(built, &environment, &self.options.overrides).map_err(OpenError::Settings)?
         };
         let places = self.options.instances_max.unwrap_or(PROCESS_INSTANCES_MAX).max(1);
+        #[cfg(feature = "lua")]
+        let lua_states_max = self.options.lua_states_max.unwrap_or(crate::config::LUA_STATES_MAX);
         let inner = Inner {
             engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
@@ -183,7 +185,7 @@ impl LoaderBuilder {
             components: Mutex::default(),
             callables: RwLock::default(),
             #[cfg(feature = "lua")]
-            lua: crate::lua::States::default(),
+            lua: crate::lua::States::new(lua_states_max),
             hosts: Hosts::new(self.interfaces),
             ticker,
             log: self.log.unwrap_or_else(|| default_log(&settings, &self.options)),

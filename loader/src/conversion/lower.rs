@@ -390,11 +390,7 @@ fn unknown(what: &str, given: &[u8], node: &Node) -> Problem {
     Problem::new(format!("unknown {what} `{given}`, expected {}", node.describe()))
 }
 
-fn enum_case<'n, W: World>(
-    node: &Node,
-    cases: &'n [Name],
-    view: &View<'_, W>,
-) -> Result<&'n Name, Problem> {
+fn enum_case<'n, W: World>(node: &Node, cases: &'n [Name], view: &View<'_, W>) -> Result<&'n Name, Problem> {
     match view {
         View::String(given) => {
             let case = cases.iter().find(|name| name.is(given));

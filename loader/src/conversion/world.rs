@@ -99,10 +99,9 @@ impl Problem {
     /// A value of which no more may be copied.
     pub(super) fn spent(spent: Spent, max: u64) -> Self {
         let (kind, text) = match spent {
-            Spent::Amount => (
-                ErrorKind::Invalid,
-                format!("the copies of all arguments would have more than {max} bytes"),
-            ),
+            Spent::Amount => {
+                (ErrorKind::Invalid, format!("the copies of all arguments would have more than {max} bytes"))
+            }
             Spent::Time => (ErrorKind::Timeout, past_deadline().message().to_owned()),
         };
         Self(Box::new(Inner { kind, steps: Vec::new(), text }))

@@ -84,9 +84,9 @@ impl Reader<'_> {
     /// Counts `bytes` of the copy, before they are there.
     fn take(&self, bytes: usize) -> Result<(), Problem> {
         self.meter.take(bytes as u64).map_err(|spent| match spent {
-            Spent::Amount => Problem::new(format!(
-                "the copies of all values would have more than {VALUE_BYTES_MAX} bytes"
-            )),
+            Spent::Amount => {
+                Problem::new(format!("the copies of all values would have more than {VALUE_BYTES_MAX} bytes"))
+            }
             Spent::Time => Problem { at: Vec::new(), what: None },
         })
     }

@@ -1,6 +1,6 @@
 //! Error objects as Lua sees them (`en/lua/core/errors.md`).
 
-use mlua::{IntoLua, Lua, MetaMethod, MultiValue, UserData, UserDataMethods, Value};
+use mlua::{IntoLua, Lua, LuaString, MetaMethod, MultiValue, Table, UserData, UserDataMethods, Value};
 
 use registry_schema::ErrorKind;
 
@@ -111,6 +111,7 @@ pub(super) fn of_value(value: &Value) -> Error {
             Some(error) => error.clone(),
             None => Error::new(ErrorKind::Internal, text(problem)),
         },
+        Value::Table(table) => of_table(table, value),
         value => match from_lua(value) {
             Some(error) => error,
             None => match value.to_string() {
@@ -119,6 +120,34 @@ pub(super) fn of_value(value: &Value) -> Error {
             },
         },
     }
+}
+
+/// The error that a table stands for: with its `message`, `kind` and `retryable`, as `errors.new` takes them,
+/// or what it is as text if it says so itself; the table is its details.
+fn of_table(table: &Table, value: &Value) -> Error {
+    let field = |name: &str| table.raw_get::<Value>(name).unwrap_or(Value::Nil);
+    let says = |metatable: Table| metatable.raw_get::<Value>("__tostring").is_ok_and(|how| !how.is_nil());
+    let message = match field("message") {
+        Value::String(message) => message.to_string_lossy(),
+        _ if table.metatable().is_some_and(says) => value.to_string().unwrap_or_default(),
+        _ => "a table was raised, which has no `message`: see its details".to_owned(),
+    };
+    let kind = match field("kind") {
+        Value::String(kind) => kind_of(&kind).unwrap_or_default(),
+        _ => ErrorKind::Unknown,
+    };
+    let error = Error::new(kind, message);
+    let error = match field("retryable") {
+        Value::Boolean(retryable) => error.with_retryable(Some(retryable)),
+        _ => error,
+    };
+    // What can't leave its invocation is no detail.
+    error.with_details(convert::from_lua("error", value).unwrap_or_default())
+}
+
+/// The kind that is written `kind`.
+pub(super) fn kind_of(kind: &LuaString) -> Option<ErrorKind> {
+    ErrorKind::ALL.into_iter().find(|known| kind.as_bytes() == known.as_str().as_bytes())
 }
 
 /// What the prelude makes of a raised value: an error object, with the stack where it was raised unless it

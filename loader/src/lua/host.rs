@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll, Waker};
 
 use mlua::{FromLuaMulti, Function, Lua, MultiValue, Value};
-use registry_schema::EntryId;
+use registry_schema::{EntryId, ErrorKind};
+use tokio::time::Instant;
 
 use crate::budget::Share;
 use crate::context::Context;
+use crate::error::Error;
+use crate::failure;
 use crate::loader::Inner;
+use crate::meter;
 
 /// What an operation gives to the coroutine that waited: made on the state's own turn.
 pub(super) type Completion = Box<dyn FnOnce(&Lua) -> mlua::Result<MultiValue> + Send>;
@@ -69,8 +73,29 @@ pub(super) struct Current {
     pub(super) begun: Vec<(Receiver, Operation)>,
     /// Waits that have ended, with what their coroutines are resumed with.
     pub(super) woken: VecDeque<(Ticket, mlua::Result<MultiValue>)>,
-    /// Coroutines made since it was resumed: a function and its arguments.
-    pub(super) spawned: Vec<(Function, MultiValue)>,
+    /// Coroutines made since it was resumed: what they run.
+    pub(super) spawned: Vec<Function>,
+    /// How many coroutines there are.
+    pub(super) coroutines: usize,
+    /// Why it has to end, if it has: nothing of it shall go on.
+    pub(super) end: Option<Error>,
+}
+
+impl Current {
+    /// Looks at the deadline and at the memory of all guests, of which the state has `bytes`. Whether the
+    /// invocation had to end before.
+    pub(super) fn turn(&mut self, bytes: u64) -> bool {
+        if self.end.is_some() {
+            return true;
+        }
+        if self.context.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+            self.end = Some(failure::inherited_timeout(&self.entry));
+        } else if !self.memory.set(bytes) {
+            let message = format!("`{}`: the memory of all guests together is in use", self.entry);
+            self.end = Some(Error::new(ErrorKind::Internal, message));
+        }
+        false
+    }
 }
 
 /// How a function that may wait answers.
@@ -129,6 +154,26 @@ impl Host {
     /// The entry that runs.
     pub(super) fn entry(&self) -> mlua::Result<Arc<EntryId>> {
         self.with(|current| Arc::clone(&current.entry))
+    }
+
+    /// Why the invocation has to end, if it has.
+    pub(super) fn end(&self) -> mlua::Result<Option<Error>> {
+        self.with(|current| current.end.clone())
+    }
+
+    /// What is raised in an invocation that has to end.
+    pub(super) fn ended(&self) -> mlua::Error {
+        match self.end() {
+            Ok(Some(error)) => mlua::Error::external(error),
+            Ok(None) => mlua::Error::external(meter::past_deadline()),
+            Err(problem) => problem,
+        }
+    }
+
+    /// The deadline of what `lua` runs.
+    pub(super) fn deadline(lua: &Lua) -> Option<Instant> {
+        let host = lua.app_data_ref::<Self>()?;
+        host.with(|current| current.context.deadline()).ok().flatten()
     }
 
     /// Begins `operation`; its values go to `receiver`.

@@ -39,12 +39,15 @@ pub(super) async fn run(
             },
         }
     };
+    let was_ended = state.host.end().map_or(true, |end| end.is_some());
     drop(invocation);
     if deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) && ended.is_err() {
-        // What the hook raised; the state has instructions that still would.
         return Err(failure::inherited_timeout(&function.id));
     }
-    inner.lua.give(state);
+    // A state whose hook has raised has coroutines in which it still would.
+    if !was_ended {
+        inner.lua.give(state);
+    }
     ended
 }
 
@@ -63,6 +66,8 @@ struct Invocation<'a> {
     entry: Arc<EntryId>,
     /// By their number in [`Ticket`].
     tasks: Vec<Task>,
+    /// Numbers of those that have ended.
+    free: Vec<u32>,
     operations: FuturesUnordered<Begun>,
 }
 
@@ -85,9 +90,11 @@ impl<'a> Invocation<'a> {
             begun: Vec::new(),
             woken: std::collections::VecDeque::new(),
             spawned: Vec::new(),
+            coroutines: 0,
+            end: None,
         }));
         let entry = Arc::clone(&function.id);
-        Self { state, entry, tasks: Vec::new(), operations: FuturesUnordered::new() }
+        Self { state, entry, tasks: Vec::new(), free: Vec::new(), operations: FuturesUnordered::new() }
     }
 
     async fn run(&mut self, function: &LuaFunction, args: &[Data]) -> Result<Data, Error> {
@@ -159,6 +166,9 @@ impl<'a> Invocation<'a> {
             match thread.status() {
                 // Its own turn goes on: coroutines of an invocation take turns only where they wait.
                 ThreadStatus::Resumable if interrupted => {
+                    if let Some(end) = host.end().map_err(|problem| self.broken(&problem))? {
+                        return Err(end);
+                    }
                     tokio::task::yield_now().await;
                     values = MultiValue::new();
                 }
@@ -171,6 +181,9 @@ impl<'a> Invocation<'a> {
                     if number == 0 {
                         return Ok(Some(outcome));
                     }
+                    self.free.push(number);
+                    let gone = host.with(|current| current.coroutines = current.coroutines.saturating_sub(1));
+                    gone.map_err(|problem| self.broken(&problem))?;
                     if let Err(error) = outcome {
                         let inner = host.inner().map_err(|problem| self.broken(&problem))?;
                         let text = format!("a spawned coroutine failed: {error}");
@@ -192,17 +205,18 @@ impl<'a> Invocation<'a> {
         for (receiver, operation) in begun {
             self.operations.push(Box::pin(async move { (receiver, operation.await) }));
         }
-        for (function, mut args) in spawned {
-            let free = self.tasks.iter().position(|task| task.thread.is_none());
-            let number = free.unwrap_or_else(|| {
-                self.tasks.push(Task::default());
-                self.tasks.len() - 1
-            });
-            let task = &mut self.tasks[number];
+        for function in spawned {
+            let number = match self.free.pop() {
+                Some(number) => number,
+                None => {
+                    self.tasks.push(Task::default());
+                    u32::try_from(self.tasks.len() - 1).map_err(mlua::Error::external)?
+                }
+            };
+            let task = &mut self.tasks[number as usize];
             task.thread = Some(self.state.lua.create_thread(self.state.spawned.clone())?);
             let wait = task.wait;
-            args.push_front(Value::Function(function));
-            let number = u32::try_from(number).map_err(mlua::Error::external)?;
+            let args = MultiValue::from_iter([Value::Function(function)]);
             self.state.host.with(|current| {
                 current.woken.push_back((Ticket { task: number, wait }, Ok(args)));
             })?;

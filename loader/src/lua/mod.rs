@@ -77,6 +77,7 @@ pub(crate) async fn call(
     let owned = Arc::clone(inner);
     let call = async move {
         let _slot = function.pool.slot(patience).await?;
+        let _place = owned.lua.place(&function.id, patience).await?;
         invocation::run(owned, function, context, args).await
     };
     let result = task::run(&id, &inner.ticker, pool::holding(seen.scope(call))).await;

@@ -28,6 +28,12 @@ local function plain(problem)
   return problem
 end
 
+-- Ends an invocation that has to end where the hook can't: it runs neither in an error's handler, if the error
+-- is its own, nor in what closes a coroutine that it ended.
+local function check_end()
+  if rust.has_ended() then rust.raise_end() end
+end
+
 local function caught(ok, ...)
   if ok then return ok, ... end
   return ok, plain((...))
@@ -68,6 +74,11 @@ function passed(co, ...)
   if tag == YIELDS then return true, select(3, ...) end
   local interrupted = tag == nil and co_status(co) == "suspended"
   if tag ~= WAITS and not interrupted then return ... end
+  if interrupted and not co_isyieldable() then
+    -- In a callback of a library function: nobody else can have a turn meanwhile.
+    check_end()
+    return passed(co, co_resume(co))
+  end
   if not co_isyieldable() then
     rust.abandon()
     error(CANT_WAIT, 0)
@@ -91,16 +102,22 @@ local function create(f)
   return co
 end
 
-local function unwrapped(ok, ...)
+local function unwrapped(co, ok, ...)
   if ok then return ... end
   local problem = ...
+  if co_status(co) == "dead" then
+    check_end()
+    -- What its `<close>` variables raise takes the place of the error.
+    local closed, raised = co_close(co)
+    if not closed then problem = plain(raised) end
+  end
   if type(problem) == "string" then error(problem, 3) end
   error(problem, 0)
 end
 
 local function wrap(f)
   local co = create(f)
-  return function(...) return unwrapped(resume(co, ...)) end
+  return function(...) return unwrapped(co, resume(co, ...)) end
 end
 
 local function yield(...)
@@ -121,6 +138,7 @@ end
 
 local function close(co)
   if waiting_in[co] then error("cannot close a running coroutine", 2) end
+  check_end()
   return co_close(co)
 end
 
@@ -436,7 +454,10 @@ local function safe_pcall(...) return caught(pcall(...)) end
 
 local function safe_xpcall(f, handler, ...)
   if type(handler) ~= "function" then return xpcall(f, handler, ...) end
-  return xpcall(f, function(problem) return handler(plain(problem)) end, ...)
+  return xpcall(f, function(problem)
+    if rust.has_ended() then return problem end
+    return handler(plain(problem))
+  end, ...)
 end
 
 local function print(...)
@@ -449,7 +470,11 @@ local function spawn(f, ...)
   if type(f) ~= "function" then
     error("bad argument #1 to 'spawn' (function expected, got " .. type(f) .. ")", 2)
   end
-  rust.spawn(f, ...)
+  if select("#", ...) > 0 then
+    local called, arguments = f, pack(...)
+    f = function() return called(unpack(arguments, 1, arguments.n)) end
+  end
+  rust.spawn(f)
 end
 
 local string_arithmetic = copy(getmetatable(""))

@@ -11,12 +11,15 @@ use registry_schema::{EntryId, ErrorKind};
 use super::host::{Host, WAITING};
 use super::{error, modules};
 use crate::config::{
-    LUA_IDLE_STATES_MAX, LUA_INSTRUCTIONS_PER_TURN, LUA_KEPT_BYTES_MAX, LUA_MEMORY_BYTES_MAX,
+    LUA_COROUTINES_MAX, LUA_GARBAGE_BYTES_MAX, LUA_IDLE_STATES_MAX, LUA_INSTRUCTIONS_PER_TURN,
+    LUA_KEPT_BYTES_MAX, LUA_MEMORY_BYTES_MAX,
 };
 use crate::error::Error;
 use crate::guest_log::Stream;
 use crate::loader::Inner;
 use crate::mapping::{self, Expected};
+use crate::pool::Patience;
+use crate::pool::bound::{Bound, Place};
 
 /// A state, filled and idle or running one invocation.
 pub(super) struct State {
@@ -29,12 +32,25 @@ pub(super) struct State {
 }
 
 /// The idle states of a loader.
-#[derive(Default)]
 pub(crate) struct States {
     idle: Mutex<Vec<State>>,
+    bound: Bound,
 }
 
 impl States {
+    /// At most `max` are in use at once.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { idle: Mutex::default(), bound: Bound::new(max) }
+    }
+
+    /// The right to have one state more in use, for the entry `id`.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE`, retryable, when none got free in time.
+    pub(super) async fn place(&self, id: &EntryId, patience: Patience) -> Result<Place, Error> {
+        self.bound.place(id, patience).await
+    }
+
     /// A state to run an invocation in.
     pub(super) fn take(&self) -> Result<State, Error> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -55,7 +71,14 @@ impl States {
     /// Keeps `state`, whose invocation has ended by itself, for the next one.
     pub(super) fn give(&self, state: State) {
         state.host.set(None);
-        if state.lua.used_memory() + modules::held::Held::of(&state.lua).bytes() > LUA_KEPT_BYTES_MAX {
+        // What was forgotten lets go of descriptors and memory of ours when it is collected.
+        let holds = || modules::held::Held::of(&state.lua).bytes() > 0 || modules::fs::has_open(&state.lua);
+        if (state.lua.used_memory() > LUA_GARBAGE_BYTES_MAX || holds()) && state.lua.gc_collect().is_err() {
+            return;
+        }
+        if modules::fs::has_open(&state.lua)
+            || state.lua.used_memory() + modules::held::Held::of(&state.lua).bytes() > LUA_KEPT_BYTES_MAX
+        {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,6 +95,7 @@ impl State {
         // is a border that it can't.
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
         let host = Host::default();
+        lua.set_app_data(host.clone());
         let rust = lua.create_table()?;
         functions(&lua, &host, &rust)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude");
@@ -87,27 +111,24 @@ impl State {
     }
 }
 
-/// Lets others run every so many instructions, ends what is past its deadline, and counts memory: what is
-/// refused is an error that the invocation may handle, as one of its own limit is.
+/// Lets others run every so many instructions, ends what is past its deadline, and counts memory.
 fn interrupt(lua: &Lua, host: &Host) -> mlua::Result<()> {
-    let past = || mlua::Error::runtime("the time limit was reached");
     let host = host.clone();
     let turn = HookTriggers::new().every_nth_instruction(LUA_INSTRUCTIONS_PER_TURN);
     lua.set_global_hook(turn, move |lua, _| {
         let bytes = lua.used_memory() as u64;
-        let (deadline, fits) =
-            host.with(|current| (current.context.deadline(), current.memory.set(bytes)))?;
-        if !fits {
-            return Err(mlua::Error::MemoryError("the memory of all guests together is in use".into()));
-        }
-        if deadline.is_none_or(|deadline| tokio::time::Instant::now() < deadline) {
-            // Where nothing can be suspended, in a callback of a library function, this is no yield.
+        let had_ended = host.with(|current| current.turn(bytes))?;
+        if !had_ended {
+            // A coroutine that is suspended when its invocation has to end is never resumed, and so none of
+            // its code runs any more. Where nothing can be suspended, in a callback of a library function,
+            // this is no yield.
             return Ok(VmState::Yield);
         }
         // Raised again at the next instruction, so that no `pcall` keeps it.
         let each = HookTriggers::new().every_nth_instruction(1);
-        lua.set_hook(each, move |_, _| Err(past()))?;
-        Err(past())
+        let own = host.clone();
+        lua.set_hook(each, move |_, _| Err(own.ended()))?;
+        Err(host.ended())
     })
 }
 
@@ -145,10 +166,23 @@ fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
     let own = host.clone();
     rust.set("abandon", lua.create_function(move |_, ()| own.abandon())?)?;
     let own = host.clone();
-    let spawn = move |_: &Lua, (function, args): (Function, MultiValue)| {
-        own.with(|current| current.spawned.push((function, args)))
+    // Arguments are in the function: there can't be more than a million references into a state at once.
+    let spawn = move |_: &Lua, function: Function| {
+        own.with(|current| {
+            if current.coroutines >= LUA_COROUTINES_MAX {
+                let message = format!("{LUA_COROUTINES_MAX} coroutines are under way already");
+                return Err(mlua::Error::runtime(message));
+            }
+            current.coroutines += 1;
+            current.spawned.push(function);
+            Ok(())
+        })?
     };
     rust.set("spawn", lua.create_function(spawn)?)?;
+    let own = host.clone();
+    rust.set("has_ended", lua.create_function(move |_, ()| Ok(own.end()?.is_some()))?)?;
+    let own = host.clone();
+    rust.set("raise_end", lua.create_function(move |_, ()| Err::<(), _>(own.ended()))?)?;
     let own = host.clone();
     let print = move |_: &Lua, text: LuaString| {
         let (inner, entry) = own.with(|current| (Arc::clone(&current.inner), Arc::clone(&current.entry)))?;
@@ -187,7 +221,12 @@ fn load(lua: &Lua, inner: &Inner, id: &str) -> Result<LuaTable, Error> {
     let wrapped = [b"return function(_ENV, require, ...) ", source.as_slice(), b"\nend"].concat();
     let compiled = || {
         let factory: Function =
-            lua.load(wrapped).set_name(format!("={id}")).set_mode(mlua::chunk::ChunkMode::Text).call(())?;
+            // Nothing of the source stands outside the function; if it did, it would reach nothing.
+            lua.load(wrapped)
+                .set_name(format!("={id}"))
+                .set_mode(mlua::chunk::ChunkMode::Text)
+                .set_environment(lua.create_table()?)
+                .call(())?;
         let names = lua.create_table()?;
         for module in &entry.modules {
             names.raw_set(module.as_str(), module.as_str())?;

@@ -27,6 +27,10 @@ async fn what_is_raised_or_returned_second_is_the_error() {
             if how == "return" then return nil, errors.new({message = "gone", kind = "NOT_FOUND", retryable = true}) end
             if how == "text" then return nil, "plain" end
             if how == "table" then error({code = 7}) end
+            if how == "fields" then error({message = "taken", kind = "CONFLICT", retryable = true}) end
+            if how == "object" then
+                error(setmetatable({code = 7}, {__tostring = function(e) return "error " .. e.code end}))
+            end
             return nil
         end"##;
     let app = App::of(source);
@@ -40,6 +44,13 @@ async fn what_is_raised_or_returned_second_is_the_error() {
     assert!(returned.is_retryable());
     let text = call("text").await.unwrap_err();
     assert_eq!((text.kind(), text.message()), (ErrorKind::Unknown, "plain"));
+    let table = call("table").await.unwrap_err();
+    assert_eq!(table.message(), "a table was raised, which has no `message`: see its details");
+    assert_eq!(table.details().get("code"), Some(&Data::Integer(7)));
+    let fields = call("fields").await.unwrap_err();
+    assert_eq!((fields.kind(), fields.message()), (ErrorKind::Conflict, "taken"));
+    assert!(fields.is_retryable());
+    assert_eq!(call("object").await.unwrap_err().message(), "error 7");
     assert_eq!(call("nothing").await.unwrap(), Data::Nil);
 }
 

@@ -3,6 +3,7 @@
 
 mod calls;
 mod coroutines;
+mod hostile;
 mod isolation;
 mod modules;
 mod seen;

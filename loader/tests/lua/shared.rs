@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use loader::registry_schema::EntryId;
-use loader::{Context, Data, Error, GuestLog, Loader, Stream};
+use loader::{Context, Data, Error, GuestLog, Loader, Options, Stream};
 
 use crate::support::{Built, Registry};
 
@@ -45,9 +45,13 @@ impl GuestLog for Lines {
 
 impl App {
     pub(crate) fn new(registry: Registry) -> Self {
+        Self::with(registry, Options::default())
+    }
+
+    pub(crate) fn with(registry: Registry, options: Options) -> Self {
         let built = registry.build();
         let lines = Lines::default();
-        let loader = Loader::builder().guest_log(lines.clone()).open(&built).unwrap();
+        let loader = Loader::builder().options(options).guest_log(lines.clone()).open(&built).unwrap();
         Self { loader, lines, _built: built }
     }
 

@@ -1,6 +1,6 @@
 //! The global `errors` (`en/lua/core/errors.md`).
 
-use mlua::{Lua, LuaString, Table, Value};
+use mlua::{Lua, Table, Value};
 use registry_schema::ErrorKind;
 
 use super::arguments::bad;
@@ -61,7 +61,7 @@ fn made(value: &Value) -> mlua::Result<Error> {
     let kind = match table.get("kind")? {
         Value::Nil => ErrorKind::Unknown,
         // An application's own kind has no meaning to anyone else.
-        Value::String(kind) => known(&kind).unwrap_or_default(),
+        Value::String(kind) => error::kind_of(&kind).unwrap_or_default(),
         other => return Err(field("kind", "a string", &other)),
     };
     let retryable = match table.get("retryable")? {
@@ -77,10 +77,6 @@ fn made(value: &Value) -> mlua::Result<Error> {
         other => return Err(field("details", "a table", &other)),
     };
     Ok(Error::new(kind, message).with_retryable(retryable).with_details(details))
-}
-
-fn known(kind: &LuaString) -> Option<ErrorKind> {
-    ErrorKind::ALL.into_iter().find(|known| kind.as_bytes() == known.as_str().as_bytes())
 }
 
 /// What `errors.wrap` wraps: an error object, a message, or what a function of the host raised.

@@ -32,7 +32,7 @@ const TYPE_FIELD: &str = "__jsontype";
 
 pub(in crate::lua) fn module(lua: &Lua, _: &Host) -> mlua::Result<Table> {
     let module = lua.create_table()?;
-    let function = lua.create_function(|lua, value: Value| match encode(&value) {
+    let function = lua.create_function(|lua, value: Value| match encode(lua, &value) {
         Ok(text) => error::answer(lua, Ok(lua.create_string(text)?)),
         Err(error) => error::pair(lua, error),
     })?;
@@ -48,11 +48,12 @@ pub(in crate::lua) fn module(lua: &Lua, _: &Host) -> mlua::Result<Table> {
     let schemas = Arc::new(Schemas::default());
     let own = Arc::clone(&schemas);
     let function = lua.create_function(move |lua, (schema, data): (Value, Value)| {
-        verdict(lua, own.get(&schema).and_then(|schema| schema.check(&parsed(&encode(&data)?)?, Origin::Lua)))
+        let valid = own.get(lua, &schema);
+        verdict(lua, valid.and_then(|schema| schema.check(&parsed(&encode(lua, &data)?)?, Origin::Lua)))
     })?;
     module.set("validate", function)?;
     let function = lua.create_function(move |lua, (schema, text): (Value, Value)| {
-        let valid = schemas.get(&schema).and_then(|schema| {
+        let valid = schemas.get(lua, &schema).and_then(|schema| {
             let text = string(&text, "json_str")?.as_bytes();
             schema.check(&parsed(&text)?, Origin::Text)
         });
@@ -80,10 +81,10 @@ fn parsed(text: &[u8]) -> Result<serde_json::Value, Error> {
 struct Schemas(Mutex<HashMap<Vec<u8>, Arc<Schema>>>);
 
 impl Schemas {
-    fn get(&self, schema: &Value) -> Result<Arc<Schema>, Error> {
+    fn get(&self, lua: &Lua, schema: &Value) -> Result<Arc<Schema>, Error> {
         let text = match schema {
             Value::String(text) => text.as_bytes().to_vec(),
-            Value::Table(_) => encode(schema).map_err(|error| {
+            Value::Table(_) => encode(lua, schema).map_err(|error| {
                 Error::new(ErrorKind::Invalid, error.message()).wrapped("the schema can't be compiled")
             })?,
             other => {

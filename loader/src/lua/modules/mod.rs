@@ -70,3 +70,24 @@ const MODULES: &[(&str, Build)] = &[
 pub(super) fn fill(lua: &Lua, host: &Host, modules: &Table) -> mlua::Result<()> {
     MODULES.iter().try_for_each(|(name, module)| modules.raw_set(*name, module(lua, host)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use registry_schema::lua::{GLOBALS, is_offered};
+
+    use super::MODULES;
+
+    /// Modules and globals that the prelude makes, or that are Lua's own.
+    const OTHERS: [&str; 7] = ["channel", "coroutine", "funcs", "math", "print", "string", "table"];
+
+    /// The compiler lets entries require what the list in `registry-schema` has.
+    #[test]
+    fn what_may_be_required_is_what_there_is() {
+        let made: Vec<&str> = MODULES.iter().map(|(name, _)| *name).chain(OTHERS).collect();
+        let listed = registry_schema::lua::MODULES.iter().chain(GLOBALS);
+        let missing: Vec<&&str> = listed.filter(|name| !made.contains(name)).collect();
+        assert!(missing.is_empty(), "listed, and not there: {missing:?}");
+        let unlisted: Vec<&&str> = made.iter().filter(|name| !is_offered(name)).collect();
+        assert!(unlisted.is_empty(), "there, and not listed: {unlisted:?}");
+    }
+}

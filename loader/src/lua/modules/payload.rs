@@ -140,7 +140,7 @@ fn transcode(lua: &Lua, payload: &AnyUserData, to: Format) -> mlua::Result<Resul
         // What has a text already is that text.
         Format::String | Format::Bytes if encoded.is_string() => Ok((encoded.clone(), encoded)),
         Format::String | Format::Bytes => text(lua, &value)?.map(|text| (text.clone(), text)),
-        Format::Json => match json::encode(&value) {
+        Format::Json => match json::encode(lua, &value) {
             Ok(text) => {
                 let decoded = json::decode(lua, &text)?;
                 let text = Value::String(lua.create_string(text)?);
@@ -148,7 +148,7 @@ fn transcode(lua: &Lua, payload: &AnyUserData, to: Format) -> mlua::Result<Resul
             }
             Err(error) => Err(error.wrapped("can't transcode the payload")),
         },
-        Format::Yaml => match json::encode(&value) {
+        Format::Yaml => match json::encode(lua, &value) {
             Ok(text) => {
                 let decoded = json::decode(lua, &text)?;
                 let text = yaml::from_json(&text).map_err(internal);

@@ -115,6 +115,23 @@ fn lowered(types: &Types, name: &str, source: &str) -> Result<String, String> {
     })
 }
 
+/// A table that holds one part many times, and one whose length is no promise.
+#[test]
+fn copies_are_bounded_before_they_are_made() {
+    let types = Types::open();
+    let shared =
+        "(function() local s, t = ('x'):rep(1 << 20), {} for i = 1, 300 do t[i] = s end return t end)()";
+    let error = lowered(&types, "strings", shared).unwrap_err();
+    assert!(error.ends_with(": the copies of all arguments would have more than 268435456 bytes"), "{error}");
+    let row = "(function() local r, t = {}, {} for i = 1, 100000 do r[i] = true end
+        for i = 1, 100 do t[i] = r end return t end)()";
+    let error = lowered(&types, "grid", row).unwrap_err();
+    assert!(error.contains("would have more than 268435456 bytes"), "{error}");
+    let sparse = "(function() local t = {} for k = 0, 61 do t[1 << k] = 1 end return t end)()";
+    let error = lowered(&types, "numbers", sparse).unwrap_err();
+    assert!(error.contains("a hole: there is no [3]"), "{error}");
+}
+
 /// Equality in depth, of what `pairs` sees.
 const EQUAL: &str = "
 local function equal(a, b)

@@ -2,13 +2,15 @@
 
 use std::io::Write;
 
-use mlua::{BString, LuaString, Table, Value};
+use mlua::{BString, Lua, LuaString, Table, Value};
 use registry_schema::ErrorKind;
 
 use super::TYPE_FIELD;
 use crate::config::{JSON_BYTES_MAX, JSON_NESTING_MAX};
 use crate::error::Error;
 use crate::lua::error;
+use crate::lua::host::Host;
+use crate::meter::{Meter, past_deadline};
 
 /// Largest float that is written without exponent and point when it has an integral value: beyond it, not
 /// every integer is a float.
@@ -19,8 +21,10 @@ const INTEGRAL_MAX: f64 = 9_007_199_254_740_992.0;
 /// # Errors
 /// `INTERNAL`: a table in itself, with holes or with keys of several types, nested deeper than
 /// [`JSON_NESTING_MAX`]; a function or another value without JSON form; a text over [`JSON_BYTES_MAX`].
-pub(in super::super) fn encode(value: &Value) -> Result<Vec<u8>, Error> {
-    let mut writer = Writer { out: Vec::new(), within: Vec::new() };
+/// `TIMEOUT` when the deadline of what `lua` runs is past meanwhile.
+pub(in super::super) fn encode(lua: &Lua, value: &Value) -> Result<Vec<u8>, Error> {
+    let meter = Meter::new(u64::MAX, Host::deadline(lua));
+    let mut writer = Writer { out: Vec::new(), within: Vec::new(), meter };
     writer.value(value)?;
     Ok(writer.out)
 }
@@ -29,6 +33,8 @@ struct Writer {
     out: Vec<u8>,
     /// The tables around the value, outermost first.
     within: Vec<Table>,
+    /// Counts values, a hundred bytes each: a text of few bytes may have many.
+    meter: Meter,
 }
 
 /// What a table is by its keys.
@@ -40,6 +46,7 @@ enum Shape {
 
 impl Writer {
     fn value(&mut self, value: &Value) -> Result<(), Error> {
+        self.meter.take(100).map_err(|_| past_deadline())?;
         match value {
             Value::Nil => self.out.extend_from_slice(b"null"),
             Value::Boolean(true) => self.out.extend_from_slice(b"true"),

@@ -1,0 +1,245 @@
+//! What tries to hold a thread or memory: it ends at its deadline or limit, and the next invocation is whole.
+
+use loader::{Context, Data, ErrorKind, Options};
+use tokio::time::{Duration, Instant};
+
+use crate::shared::{App, lua};
+use crate::support::Registry;
+
+const MODULES: &str = "modules: [funcs, json, time]";
+
+/// The deadline is past when this starts.
+async fn ends_at_its_deadline(body: &str) {
+    let source = format!(
+        "local json = require('json')
+        local function loop() while true do end end
+        local LOOPS = {{ __close = loop }}
+        return function(hostile) if hostile then {body} end return 1 end"
+    );
+    let app = App::new(lua(Registry::new(), "f", &source, MODULES));
+    // Time stands still unless it is advanced: the limit is past from the first check on.
+    let context = Context::default().with_deadline(Some(Instant::now() + Duration::from_millis(50)));
+    tokio::time::advance(Duration::from_millis(60)).await;
+    let error = app.loader.call_data("app:f", vec![Data::Bool(true)], context).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{body}");
+    assert_eq!(app.f().await, Data::Integer(1), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_closed_can_not_go_on() {
+    for body in [
+        "local x <close> = setmetatable({}, LOOPS) loop()",
+        "local x <close> = setmetatable({}, LOOPS)",
+        "pcall(function() local x <close> = setmetatable({}, LOOPS) error('x') end)",
+        "pcall(function() local x <close> = setmetatable({}, LOOPS) loop() end)",
+        "table.sort({3, 2, 1}, function() local x <close> = setmetatable({}, LOOPS) loop() end)",
+        "table.sort({3, 2, 1}, function()
+            local co = coroutine.create(function()
+                local x <close> = setmetatable({}, LOOPS)
+                table.sort({3, 2, 1}, loop)
+            end)
+            pcall(coroutine.resume, co)
+            coroutine.close(co)
+        end)",
+        "table.sort({3, 2, 1}, function()
+            coroutine.wrap(function()
+                local x <close> = setmetatable({}, LOOPS)
+                table.sort({3, 2, 1}, loop)
+            end)()
+        end)",
+        "local co = coroutine.create(function() local x <close> = setmetatable({}, LOOPS) coroutine.yield() end)
+        coroutine.resume(co) coroutine.close(co) loop()",
+    ] {
+        ends_at_its_deadline(body).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_of_errors_can_not_go_on() {
+    for body in [
+        "xpcall(error, loop)",
+        "xpcall(loop, loop)",
+        "table.sort({3, 2, 1}, function() xpcall(error, loop) end)",
+        "table.sort({3, 2, 1}, function() xpcall(loop, loop) end)",
+        "table.sort({3, 2, 1}, function() coroutine.wrap(function() xpcall(loop, loop) end)() end)",
+    ] {
+        ends_at_its_deadline(body).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_of_library_functions_can_not_go_on() {
+    for body in [
+        "local t = {} for _ = 1, 100 do t = {t, t} end json.encode(t) loop()",
+        "while true do coroutine.spawn(function() end) end",
+        "while true do pcall(coroutine.spawn, function() end) end",
+    ] {
+        ends_at_its_deadline(body).await;
+    }
+}
+
+#[tokio::test]
+async fn spawned_coroutines_are_limited_and_their_places_used_again() {
+    let source = r#"
+        return function()
+            local ran = 0
+            local function spawn(n) for _ = 1, n do coroutine.spawn(function(by) ran = ran + by end, 1) end end
+            spawn(99999)
+            local ok = pcall(spawn, 2)
+            require("time").sleep("1ms")
+            spawn(10)
+            require("time").sleep("1ms")
+            return {ok, ran}
+        end"#;
+    let app = App::new(lua(Registry::new(), "f", source, MODULES));
+    assert_eq!(app.f().await.to_json().unwrap(), serde_json::json!([false, 100_010]));
+}
+
+/// A coroutine in a callback that can't be suspended runs for longer than a turn.
+#[tokio::test]
+async fn long_callbacks_may_use_coroutines() {
+    let source = r#"
+        local function after_a_while(...)
+            for _ = 1, 100000 do end
+            return ...
+        end
+        return function()
+            local list = {3, 1, 2}
+            table.sort(list, function(a, b) return coroutine.wrap(after_a_while)(a < b) end)
+            local text = ("abc"):gsub("%w", function(c) return coroutine.wrap(after_a_while)(c:upper()) end)
+            return {list[1], list[2], list[3], text}
+        end"#;
+    assert_eq!(App::of(source).f().await.to_json().unwrap(), serde_json::json!([1, 2, 3, "ABC"]));
+}
+
+#[tokio::test]
+async fn a_failed_coroutine_closes_its_variables() {
+    let source = r#"
+        return function()
+            local closed = {}
+            local function closing(name, raised)
+                return setmetatable({}, {__close = function()
+                    closed[#closed + 1] = name
+                    if raised then error(raised, 0) end
+                end})
+            end
+            local f = coroutine.wrap(function()
+                local a <close> = closing("a")
+                local b <close> = closing("b")
+                coroutine.yield(1)
+                error("no", 0)
+            end)
+            local first = f()
+            local ok, problem = pcall(f)
+            local other = coroutine.wrap(function()
+                local c <close> = closing("c", "from close")
+                error({})
+            end)
+            local _, replaced = pcall(other)
+            return {first, ok, problem, closed, replaced}
+        end"#;
+    let out = App::of(source).f().await.to_json().unwrap();
+    assert_eq!(out[0], 1);
+    assert_eq!(out[1], false);
+    assert!(out[2].as_str().unwrap().ends_with("no"), "{out}");
+    assert_eq!(out[3], serde_json::json!(["b", "a", "c"]));
+    assert!(out[4].as_str().unwrap().ends_with("from close"), "{out}");
+}
+
+/// Arguments and context of calls that wait are held by their invocation.
+#[tokio::test(start_paused = true)]
+async fn what_pending_calls_hold_is_limited() {
+    let source = r#"
+        local funcs, time = require("funcs"), require("time")
+        return function(how)
+            local text, futures, problem = ("x"):rep(1 << 20), {}, nil
+            local target = funcs.new()
+            if how == "context" then
+                local values = {}
+                for i = 1, 8 do values["key" .. i] = text end
+                target = target:with_context(values)
+                text = nil
+            end
+            for i = 1, 500 do
+                futures[i], problem = target:async("app:sleep", "1h", text)
+                if problem then break end
+            end
+            local pending = #futures
+            for i = 1, pending do futures[i]:cancel() end
+            -- Let go of by their tasks.
+            time.sleep("1ms")
+            local again = select(2, target:call("app:sleep", "1ms", text))
+            return {pending, problem:kind(), problem:retryable(), again == nil}
+        end"#;
+    let sleep = "local time = require('time')\nreturn function(d) time.sleep(d) return true end";
+    let registry = lua(Registry::new(), "sleep", sleep, "modules: [time]\npool: {type: inline}");
+    let app = App::new(lua(registry, "f", source, MODULES));
+    for how in ["arguments", "context"] {
+        let out = app.call("app:f", vec![Data::from(how)]).await.unwrap().to_json().unwrap();
+        let pending = out[0].as_u64().unwrap();
+        let expected = if how == "context" { 10..16 } else { 100..128 };
+        assert!(expected.contains(&pending), "{how}: {out}");
+        assert_eq!(out[1], "UNAVAILABLE");
+        assert_eq!((&out[2], &out[3]), (&true.into(), &true.into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_under_way_are_limited() {
+    let source = r#"
+        local funcs = require("funcs")
+        return function()
+            local futures, problem = {}, nil
+            for i = 1, 10001 do
+                futures[i], problem = funcs.async("app:f")
+                if problem then break end
+            end
+            return {#futures, problem:kind(), problem:retryable()}
+        end"#;
+    let app = App::new(lua(Registry::new(), "f", source, MODULES));
+    let out = app.f().await.to_json().unwrap();
+    assert_eq!(out, serde_json::json!([10_000, "UNAVAILABLE", true]));
+}
+
+/// All invocations of a process together: one more waits, a nested one for a second at most.
+#[tokio::test(start_paused = true)]
+async fn invocations_at_once_are_limited() {
+    let source = r#"
+        local funcs, time = require("funcs"), require("time")
+        return function(nested)
+            if not nested then time.sleep("10s") return "slept" end
+            local value, err = funcs.call("app:f")
+            return err and {err:kind(), err:retryable()} or value
+        end"#;
+    let registry = lua(Registry::new(), "f", source, &format!("{MODULES}\npool: {{type: inline}}"));
+    let app = App::with(registry, Options { lua_states_max: Some(3), ..Options::default() });
+    let start = Instant::now();
+    let call = async |nested: bool| {
+        let value = app.call("app:f", vec![Data::Bool(nested)]).await.unwrap().to_json().unwrap();
+        (value, start.elapsed().as_secs())
+    };
+    let (one, two, nested, waiting) = tokio::join!(call(false), call(false), call(true), call(false));
+    assert_eq!((one, two), ((serde_json::json!("slept"), 10), (serde_json::json!("slept"), 10)));
+    assert_eq!(nested, (serde_json::json!(["UNAVAILABLE", true]), 1));
+    assert_eq!(waiting, (serde_json::json!("slept"), 11));
+    assert_eq!(call(true).await.0, "slept");
+}
+
+/// Files that were forgotten are closed before the state is used again.
+#[tokio::test]
+async fn nothing_stays_open() {
+    let source = r#"
+        local fs = require("fs")
+        return function() assert(fs.get("app:files")):open("a.txt", "w") end"#;
+    let files = "- name: files\n  kind: fs.directory\n  directory: files\n  auto_init: true\n";
+    let registry = lua(Registry::new().entries(files), "f", source, "modules: [fs]");
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let app = App::with(registry, Options { root: Some(root.clone()), ..Options::default() });
+    for _ in 0..3 {
+        app.f().await;
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let open = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        assert_eq!(open.filter(|path| path.starts_with(&root)).count(), 0);
+    }
+}
