@@ -127,6 +127,8 @@ pub const LUA_HELD_BYTES_MAX: usize = 128 << 20;
 pub const LUA_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Instructions that a Lua coroutine runs before others get their turn.
 pub const LUA_INSTRUCTIONS_PER_TURN: u32 = 20_000;
+/// Steps of one pattern on one text, and as many again as 64 for each byte of it: some tenths of a second.
+pub const LUA_PATTERN_STEPS_MAX: u64 = 50_000_000;
 /// Turns that Lua coroutines which wake each other get before anything else is looked at.
 pub const LUA_TURNS_AT_ONCE: u32 = 64;
 /// Memory of values that leave a Lua invocation, in bytes: a table that is small where it comes from may hold

@@ -153,12 +153,28 @@ pub(super) fn kind_of(kind: &LuaString) -> Option<ErrorKind> {
 /// What the prelude makes of a raised value: an error object, with the stack where it was raised unless it
 /// has one.
 pub(super) fn caught(lua: &Lua, host: &Host, value: &Value) -> mlua::Result<Value> {
-    let error = of_value(value);
+    let error = match value {
+        Value::String(text) => Error::new(ErrorKind::Unknown, positioned(lua, &text.to_string_lossy())),
+        value => of_value(value),
+    };
     if error.stack().is_some() {
         return to_lua(lua, error);
     }
     let thread = host.entry().map(|entry| entry.to_string()).unwrap_or_default();
     to_lua(lua, error.with_stack(stack(lua, thread)))
+}
+
+/// `text`, raised right now by a C function that the prelude called for its own caller: with the place of that
+/// one instead of the prelude's.
+pub(super) fn positioned(lua: &Lua, text: &str) -> String {
+    let Some(message) = text.strip_prefix("prelude:").and_then(|rest| rest.split_once(": ")) else {
+        return text.to_owned();
+    };
+    let frames = stack(lua, String::new()).frames;
+    match frames.iter().find(|frame| frame.line > 0) {
+        Some(Frame { source, line, .. }) => format!("{source}:{line}: {}", message.1),
+        None => message.1.to_owned(),
+    }
 }
 
 /// The error in `value`, if it is an error object.

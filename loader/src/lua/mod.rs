@@ -10,6 +10,7 @@ mod error;
 mod host;
 mod invocation;
 mod modules;
+mod patterns;
 mod state;
 mod wit;
 

@@ -7,7 +7,7 @@ local co_create, co_resume, co_yield = coroutine.create, coroutine.resume, corou
 local co_status, co_running, co_close = coroutine.status, coroutine.running, coroutine.close
 local co_isyieldable = coroutine.isyieldable
 local error, type, select, setmetatable, getmetatable = error, type, select, setmetatable, getmetatable
-local pcall, xpcall, rawget, rawset, next, pairs = pcall, xpcall, rawget, rawset, next, pairs
+local xpcall, rawget, rawset, next, pairs, sub = xpcall, rawget, rawset, next, pairs, string.sub
 local tostring, pack, unpack = tostring, table.pack, table.unpack
 local random, randomseed = math.random, math.randomseed
 
@@ -450,13 +450,19 @@ local function safe_setmetatable(object, metatable)
   return setmetatable(object, metatable)
 end
 
-local function safe_pcall(...) return caught(pcall(...)) end
+-- What C functions raise that the prelude calls for a user has the prelude's place.
+local function positioned(problem)
+  if type(problem) == "string" and sub(problem, 1, 8) == "prelude:" then return rust.positioned(problem) end
+  return problem
+end
+
+local function safe_pcall(f, ...) return caught(xpcall(f, positioned, ...)) end
 
 local function safe_xpcall(f, handler, ...)
   if type(handler) ~= "function" then return xpcall(f, handler, ...) end
   return xpcall(f, function(problem)
     if rust.has_ended() then return problem end
-    return handler(plain(problem))
+    return handler(plain(positioned(problem)))
   end, ...)
 end
 
@@ -482,8 +488,8 @@ local log = math.log
 local math_exp = math.exp
 
 local templates = {
-  string = string,
-  table = table,
+  string = rust.string,
+  table = rust.table,
   math = math,
   coroutine = {
     create = create, resume = resume, yield = yield, wrap = wrap, running = running, status = status,
@@ -494,7 +500,6 @@ local templates = {
   os = rust.modules.os,
   payload = rust.modules.payload,
 }
-string.dump = nil
 math.pow = function(x, y) return x ^ y end
 math.log10 = function(x) return log(x, 10) end
 math.atan2 = math.atan

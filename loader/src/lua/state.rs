@@ -9,7 +9,7 @@ use registry_schema::manifest::{Entry, LuaEntry, LuaImport, lua_path};
 use registry_schema::{EntryId, ErrorKind};
 
 use super::host::{Host, WAITING};
-use super::{error, modules};
+use super::{error, modules, patterns};
 use crate::config::{
     LUA_COROUTINES_MAX, LUA_GARBAGE_BYTES_MAX, LUA_IDLE_STATES_MAX, LUA_INSTRUCTIONS_PER_TURN,
     LUA_KEPT_BYTES_MAX, LUA_MEMORY_BYTES_MAX,
@@ -98,6 +98,10 @@ impl State {
         lua.set_app_data(host.clone());
         let rust = lua.create_table()?;
         functions(&lua, &host, &rust)?;
+        patterns::functions(&lua, &rust)?;
+        let (string, table) = library(&lua, &rust)?;
+        rust.set("string", string)?;
+        rust.set("table", table)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude");
         let (main, spawned) = prelude.call(rust)?;
         interrupt(&lua, &host)?;
@@ -132,6 +136,13 @@ fn interrupt(lua: &Lua, host: &Host) -> mlua::Result<()> {
     })
 }
 
+/// The tables `string` and `table` of all invocations.
+pub(super) fn library(lua: &Lua, rust: &LuaTable) -> mlua::Result<(LuaTable, LuaTable)> {
+    // Each has 16 bytes at least.
+    rust.set("items_max", LUA_MEMORY_BYTES_MAX / 16)?;
+    lua.load(include_str!("library.lua")).set_name("=prelude").call(rust)
+}
+
 /// What the prelude uses of Rust.
 fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
     let modules = lua.create_table()?;
@@ -145,6 +156,8 @@ fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
     };
     rust.set("open", lua.create_function(open)?)?;
     rust.set("plain", lua.create_function(|lua, value: Value| error::plain(lua, value))?)?;
+    let positioned = |lua: &Lua, text: LuaString| Ok(error::positioned(lua, &text.to_string_lossy()));
+    rust.set("positioned", lua.create_function(positioned)?)?;
     let own = host.clone();
     rust.set("caught", lua.create_function(move |lua, value: Value| error::caught(lua, &own, &value))?)?;
     rust.set("payload", lua.create_function(|lua, value: Value| modules::payload::new(lua, value))?)?;

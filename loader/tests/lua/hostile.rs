@@ -71,10 +71,73 @@ async fn handlers_of_errors_can_not_go_on() {
 async fn work_of_library_functions_can_not_go_on() {
     for body in [
         "local t = {} for _ = 1, 100 do t = {t, t} end json.encode(t) loop()",
+        "(''):rep(1 << 62) loop()",
+        "table.move({}, 1, 1 << 60, 2) loop()",
+        "table.move({}, 1, 1 << 60, 2, {}) loop()",
+        "local t = {} for i = 1, 20000 do t[i] = -i end table.sort(t, rawequal) loop()",
+        "('a'):rep(200):find(('a-'):rep(30) .. 'b') loop()",
+        "('a'):rep(200):gsub(('a-'):rep(30) .. 'b', '') loop()",
+        "for _ in ('a'):rep(200):gmatch(('a-'):rep(30) .. 'b') do end",
+        "while true do pcall(string.match, ('a'):rep(200), ('a-'):rep(30) .. 'b') end",
         "while true do coroutine.spawn(function() end) end",
         "while true do pcall(coroutine.spawn, function() end) end",
     ] {
         ends_at_its_deadline(body).await;
+    }
+}
+
+/// What the guarded functions do is what Lua's own do, faults and their places included.
+#[tokio::test]
+async fn library_functions_do_what_they_should() {
+    let source = r#"
+        return function()
+            local sparse = {}
+            for power = 0, 61 do sparse[1 << power] = power end
+            local long = {}
+            for i = 1, 25000 do long[i] = (i * 7919) % 25000 end
+            local moved = table.move(long, 1, 25000, 2)
+            assert(moved == long and long[1] == long[2] and long[25001] == 25000 * 7919 % 25000)
+            table.move(long, 2, 25001, 1)
+            assert(long[1] == 7919 and long[25000] == 0)
+            assert(table.move(long, 1, 25000, 3, {})[25002] == 0)
+            table.sort(long)
+            assert(long[1] == 0 and long[12000] <= long[12001])
+            table.sort(long, function(a, b) return a > b end)
+            assert(long[1] == 24999)
+            local list = {1, 2}
+            table.insert(list, 3)
+            table.insert(list, 1, 0)
+            assert(table.concat(list, ",") == "0,1,2,3" and table.remove(list, 1) == 0 and table.remove(list) == 3)
+            assert(("ab"):rep(3, "-") == "ab-ab-ab" and (""):rep(5) == "" and (""):rep(3, ",") == ",,")
+            local words = {}
+            for key, value in ("a=1, b=2"):gmatch("(%w+)=(%w+)") do words[#words + 1] = key .. value end
+            assert(table.concat(words) == "a1b2")
+            assert(("hello"):gsub("l", {l = "L"}) == "heLLo" and ("abc"):find("b", 1, true) == 2)
+            local table_raised = {}
+            local _, raised = pcall(string.gsub, "x", "x", function() error(table_raised) end)
+            assert(raised == table_raised)
+            return {
+                select(2, pcall(table.insert, sparse, 1, 1)),
+                select(2, pcall(function() table.insert(nil, 1) end)),
+                select(2, pcall(function() ("x"):find() end)),
+                select(2, pcall(function() ("x"):rep({}) end)),
+                select(2, pcall(function() ("x"):gsub("x", function() return {} end) end)),
+                select(2, xpcall(function() table.concat({{}}) end, function(text) return text end)),
+            }
+        end"#;
+    let out = App::of(source).f().await.to_json().unwrap();
+    for (index, expected) in [
+        "bad argument #1 to 'insert' (its length is beyond what a table has room for)",
+        "app:f:35: bad argument #1 to 'insert' (table expected, got nil)",
+        "app:f:36: bad argument #2 to 'find' (string expected, got no value)",
+        "app:f:37: bad argument #2 to 'rep' (number expected, got table)",
+        "app:f:38: invalid replacement value (a table)",
+        "app:f:39: invalid value (at index 1) in table for 'concat'",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(out[index].as_str().unwrap().ends_with(expected), "{expected}: {}", out[index]);
     }
 }
 

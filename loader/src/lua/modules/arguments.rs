@@ -9,7 +9,7 @@ use registry_schema::ErrorKind;
 use crate::error::Error;
 
 /// An `INVALID` error.
-pub(super) fn invalid(message: impl Into<String>) -> Error {
+pub(in crate::lua) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Invalid, message)
 }
 
@@ -17,7 +17,7 @@ pub(super) fn invalid(message: impl Into<String>) -> Error {
 ///
 /// # Errors
 /// `INVALID`, naming the argument, for anything else.
-pub(super) fn string<'a>(value: &'a Value, name: &str) -> Result<&'a LuaString, Error> {
+pub(in crate::lua) fn string<'a>(value: &'a Value, name: &str) -> Result<&'a LuaString, Error> {
     match value {
         Value::String(text) => Ok(text),
         value => Err(invalid(format!("`{name}` must be a string, got {}", type_name(value)))),
@@ -25,7 +25,7 @@ pub(super) fn string<'a>(value: &'a Value, name: &str) -> Result<&'a LuaString, 
 }
 
 /// What is raised for an argument of the wrong type, worded as Lua does.
-pub(super) fn bad(position: usize, function: &str, expected: &str, value: &Value) -> mlua::Error {
+pub(in crate::lua) fn bad(position: usize, function: &str, expected: &str, value: &Value) -> mlua::Error {
     let found = type_name(value);
     mlua::Error::runtime(format!(
         "bad argument #{position} to '{function}' ({expected} expected, got {found})"
@@ -33,7 +33,7 @@ pub(super) fn bad(position: usize, function: &str, expected: &str, value: &Value
 }
 
 /// The type of `value` as Lua names it.
-pub(super) fn type_name(value: &Value) -> &'static str {
+pub(in crate::lua) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Nil => "no value",
         Value::Integer(_) | Value::Number(_) => "number",

@@ -7,7 +7,7 @@
 //! Objects are userdata. Methods that may wait can't be methods of mlua's: such an object's `__index` is a
 //! table of functions that its module makes once per state and keeps in the registry.
 
-mod arguments;
+pub(super) mod arguments;
 pub(super) mod base64;
 mod blocking;
 pub(super) mod ctx;

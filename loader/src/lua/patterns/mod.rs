@@ -1,0 +1,263 @@
+//! `find`, `match`, `gmatch` and `gsub` of strings: what of them is Rust. `library.lua` makes the rest.
+//!
+//! Lua's own run to their end, which some patterns on some texts put off exponentially, and no hook runs
+//! meanwhile. These stop at the deadline and after [`LUA_PATTERN_STEPS_MAX`] steps.
+
+mod matcher;
+#[cfg(test)]
+mod tests;
+
+use mlua::{Lua, LuaString, MultiValue, Table, Value};
+
+use self::matcher::{Failure, Matcher, Part};
+use super::host::Host;
+use super::modules::arguments::bad;
+use crate::config::{LUA_MEMORY_BYTES_MAX, LUA_PATTERN_STEPS_MAX};
+use crate::meter::{Meter, Spent, past_deadline};
+
+/// Characters that make a text a pattern.
+const SPECIALS: &[u8] = b"^$*+?.([%-";
+
+/// Adds what `library.lua` builds on to `rust`.
+pub(super) fn functions(lua: &Lua, rust: &Table) -> mlua::Result<()> {
+    rust.set("find", lua.create_function(|lua, args: Search| find(lua, &args))?)?;
+    rust.set("match", lua.create_function(|lua, args: Search| first(lua, &args))?)?;
+    let step =
+        |lua: &Lua, (text, pattern, from, last, is_anchored): (LuaString, LuaString, usize, i64, bool)| {
+            let meter = meter(lua, &text);
+            let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
+            let mut matcher = Matcher::new(&text, &pattern, &meter);
+            let Some((start, end)) = next(&mut matcher, from, text.len(), last, is_anchored)? else {
+                return Ok(MultiValue::new());
+            };
+            let mut values = MultiValue::from_iter([position(start), position(end)]);
+            push(lua, &mut values, &matcher, &text, (start, end))?;
+            Ok(values)
+        };
+    rust.set("step", lua.create_function(step)?)?;
+    let gmatch = |lua: &Lua, (text, pattern, init): (Value, Value, Value)| {
+        let (text, pattern) = (string(lua, "gmatch", 1, &text)?, string(lua, "gmatch", 2, &pattern)?);
+        let from = from(&text, integer(lua, "gmatch", 3, &init)?.unwrap_or(1));
+        Ok((text, pattern, from))
+    };
+    rust.set("gmatch", lua.create_function(gmatch)?)?;
+    let prepared = |lua: &Lua, (text, pattern, max): (Value, Value, Value)| {
+        let (text, pattern) = (string(lua, "gsub", 1, &text)?, string(lua, "gsub", 2, &pattern)?);
+        let max = integer(lua, "gsub", 4, &max)?.unwrap_or(i64::MAX);
+        let (is_anchored, rest) = match anchored(&pattern.as_bytes()) {
+            (true, rest) => (true, lua.create_string(rest)?),
+            (false, _) => (false, pattern.clone()),
+        };
+        Ok((text, rest, max, is_anchored))
+    };
+    rust.set("gsub_arguments", lua.create_function(prepared)?)?;
+    rust.set("gsub", lua.create_function(gsub)?)?;
+    let raise = |_: &Lua, message: String| Err::<(), _>(mlua::Error::runtime(message));
+    rust.set("raise", lua.create_function(raise)?)
+}
+
+/// Arguments of `find` and `match`.
+type Search = (Value, Value, Value, Value);
+
+fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiValue> {
+    let (text, pattern) = (string(lua, "find", 1, text)?, string(lua, "find", 2, pattern)?);
+    let from = from(&text, integer(lua, "find", 3, init)?.unwrap_or(1));
+    let is_plain = !matches!(plain, Value::Nil | Value::Boolean(false));
+    let (bytes, sought) = (text.as_bytes(), pattern.as_bytes());
+    if from > bytes.len() {
+        return Ok(MultiValue::from_iter([Value::Nil]));
+    }
+    if is_plain || !sought.iter().any(|byte| SPECIALS.contains(byte)) {
+        let found = memchr::memmem::find(&bytes[from..], &sought).map(|at| from + at);
+        return Ok(match found {
+            Some(at) => MultiValue::from_iter([position(at + 1), position(at + sought.len())]),
+            None => MultiValue::from_iter([Value::Nil]),
+        });
+    }
+    let meter = meter(lua, &text);
+    let (is_anchored, pattern) = anchored(&sought);
+    let mut matcher = Matcher::new(&bytes, pattern, &meter);
+    let Some((start, end)) = next(&mut matcher, from, bytes.len(), -1, is_anchored)? else {
+        return Ok(MultiValue::from_iter([Value::Nil]));
+    };
+    let mut values = MultiValue::from_iter([position(start + 1), position(end)]);
+    if matcher.has_captures() {
+        push(lua, &mut values, &matcher, &bytes, (start, end))?;
+    }
+    Ok(values)
+}
+
+fn first(lua: &Lua, (text, pattern, init, _): &Search) -> mlua::Result<MultiValue> {
+    let (text, pattern) = (string(lua, "match", 1, text)?, string(lua, "match", 2, pattern)?);
+    let from = from(&text, integer(lua, "match", 3, init)?.unwrap_or(1));
+    let meter = meter(lua, &text);
+    let (bytes, sought) = (text.as_bytes(), pattern.as_bytes());
+    let (is_anchored, pattern) = anchored(&sought);
+    let mut matcher = Matcher::new(&bytes, pattern, &meter);
+    let Some(found) = next(&mut matcher, from, bytes.len(), -1, is_anchored)? else {
+        return Ok(MultiValue::from_iter([Value::Nil]));
+    };
+    let mut values = MultiValue::new();
+    push(lua, &mut values, &matcher, &bytes, found)?;
+    Ok(values)
+}
+
+/// `gsub` with a text as the replacement.
+fn gsub(
+    lua: &Lua,
+    (given, pattern, replacement, max): (Value, Value, Value, Value),
+) -> mlua::Result<(Value, i64)> {
+    let (text, pattern) = (string(lua, "gsub", 1, &given)?, string(lua, "gsub", 2, &pattern)?);
+    let max = integer(lua, "gsub", 4, &max)?.unwrap_or(i64::MAX);
+    let Some(replacement) = lua.coerce_string(replacement.clone())? else {
+        return Err(bad(3, "gsub", "string/function/table", &replacement));
+    };
+    let meter = meter(lua, &text);
+    let (bytes, sought, replacement) = (text.as_bytes(), pattern.as_bytes(), replacement.as_bytes());
+    let (is_anchored, pattern) = anchored(&sought);
+    let mut matcher = Matcher::new(&bytes, pattern, &meter);
+    let (mut out, mut count, mut from, mut last) = (Vec::new(), 0, 0, -1);
+    while count < max {
+        let Some((start, end)) = next(&mut matcher, from, bytes.len(), last, is_anchored)? else { break };
+        count += 1;
+        out.extend_from_slice(&bytes[from..start]);
+        replace(&mut out, &matcher, &bytes, (start, end), &replacement)?;
+        if out.len() > LUA_MEMORY_BYTES_MAX {
+            return Err(mlua::Error::MemoryError("not enough memory".to_owned()));
+        }
+        (from, last) = (end, signed(end));
+        if is_anchored {
+            break;
+        }
+    }
+    if count == 0 {
+        return Ok((Value::String(text.clone()), 0));
+    }
+    out.extend_from_slice(&bytes[from..]);
+    Ok((Value::String(lua.create_string(out)?), count))
+}
+
+/// Adds `replacement`, in which `%1` and the like stand for captures.
+fn replace(
+    out: &mut Vec<u8>,
+    matcher: &Matcher<'_>,
+    text: &[u8],
+    found: (usize, usize),
+    replacement: &[u8],
+) -> mlua::Result<()> {
+    let mut rest = replacement;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        out.extend_from_slice(&rest[..at]);
+        match rest.get(at + 1) {
+            Some(b'%') => out.push(b'%'),
+            Some(b'0') => out.extend_from_slice(&text[found.0..found.1]),
+            Some(digit) if digit.is_ascii_digit() => {
+                match matcher.part(usize::from(digit - b'1'), found).map_err(failed)? {
+                    Part::Text(start, end) => out.extend_from_slice(&text[start..end]),
+                    Part::Position(at) => out.extend_from_slice((at + 1).to_string().as_bytes()),
+                }
+            }
+            _ => return Err(mlua::Error::runtime("invalid use of '%' in replacement string")),
+        }
+        rest = &rest[at + 2..];
+    }
+    out.extend_from_slice(rest);
+    Ok(())
+}
+
+/// The next match from `from` on that does not end at `last`, where the one before did.
+fn next(
+    matcher: &mut Matcher<'_>,
+    from: usize,
+    length: usize,
+    last: i64,
+    is_anchored: bool,
+) -> mlua::Result<Option<(usize, usize)>> {
+    for start in from..=length {
+        match matcher.at(start).map_err(failed)? {
+            Some(end) if signed(end) != last => return Ok(Some((start, end))),
+            _ if is_anchored => return Ok(None),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Adds what a match gives.
+fn push(
+    lua: &Lua,
+    values: &mut MultiValue,
+    matcher: &Matcher<'_>,
+    text: &[u8],
+    found: (usize, usize),
+) -> mlua::Result<()> {
+    for index in 0..matcher.parts() {
+        values.push_back(match matcher.part(index, found).map_err(failed)? {
+            Part::Text(start, end) => Value::String(lua.create_string(&text[start..end])?),
+            Part::Position(at) => position(at + 1),
+        });
+    }
+    Ok(())
+}
+
+/// What searching `text` may take.
+fn meter(lua: &Lua, text: &LuaString) -> Meter {
+    let length = text.as_bytes().len() as u64;
+    Meter::new(LUA_PATTERN_STEPS_MAX.saturating_add(length.saturating_mul(64)), Host::deadline(lua))
+}
+
+fn failed(failure: Failure) -> mlua::Error {
+    match failure {
+        Failure::Pattern(message) => mlua::Error::runtime(message),
+        Failure::Spent(Spent::Time) => mlua::Error::external(past_deadline()),
+        Failure::Spent(Spent::Amount) => {
+            mlua::Error::runtime("pattern too complex: it takes too many steps on this text")
+        }
+    }
+}
+
+/// Whether `pattern` stands for the start alone, and the rest of it.
+fn anchored(pattern: &[u8]) -> (bool, &[u8]) {
+    match pattern {
+        [b'^', rest @ ..] => (true, rest),
+        pattern => (false, pattern),
+    }
+}
+
+fn string(lua: &Lua, function: &str, place: usize, value: &Value) -> mlua::Result<LuaString> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        value => lua.coerce_string(value.clone())?.ok_or_else(|| bad(place, function, "string", value)),
+    }
+}
+
+fn integer(lua: &Lua, function: &str, place: usize, value: &Value) -> mlua::Result<Option<i64>> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::Integer(integer) => Ok(Some(*integer)),
+        value => match lua.coerce_integer(value.clone())? {
+            Some(integer) => Ok(Some(integer)),
+            None if lua.coerce_number(value.clone())?.is_some() => Err(mlua::Error::runtime(format!(
+                "bad argument #{place} to '{function}' (number has no integer representation)"
+            ))),
+            None => Err(bad(place, function, "number", value)),
+        },
+    }
+}
+
+/// Where a search from `init` on starts, counted from 0; beyond the end if nothing is there.
+fn from(text: &LuaString, init: i64) -> usize {
+    let length = text.as_bytes().len();
+    match usize::try_from(init) {
+        Ok(init) => init.saturating_sub(1).min(length + 1),
+        Err(_) => length.saturating_sub(usize::try_from(init.unsigned_abs()).unwrap_or(usize::MAX)),
+    }
+}
+
+fn signed(place: usize) -> i64 {
+    i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+fn position(place: usize) -> Value {
+    Value::Integer(signed(place))
+}
