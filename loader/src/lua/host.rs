@@ -176,6 +176,29 @@ impl Host {
         host.with(|current| current.context.deadline()).ok().flatten()
     }
 
+    /// [`Self::deadline`], for what shall not even begin in an invocation that has to end.
+    ///
+    /// # Errors
+    /// When it has.
+    pub(super) fn going_on(lua: &Lua) -> mlua::Result<Option<Instant>> {
+        let Some(host) = lua.app_data_ref::<Self>() else { return Ok(None) };
+        let going_on = host.with(|current| match &current.end {
+            Some(end) => Err(mlua::Error::external(end.clone())),
+            None => Ok(current.context.deadline()),
+        });
+        // Outside any invocation nothing has to end.
+        going_on.unwrap_or(Ok(None))
+    }
+
+    /// Looks at the deadline now, not at the next turn.
+    pub(super) fn look(lua: &Lua) {
+        if let Some(host) = lua.app_data_ref::<Self>() {
+            let bytes = lua.used_memory() as u64;
+            // Without an invocation there is none to end.
+            let _ = host.with(|current| current.turn(bytes));
+        }
+    }
+
     /// Begins `operation`; its values go to `receiver`.
     pub(super) fn begin(&self, receiver: Receiver, operation: Operation) -> mlua::Result<()> {
         self.with(|current| current.begun.push((receiver, operation)))

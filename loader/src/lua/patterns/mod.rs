@@ -24,10 +24,10 @@ pub(super) fn functions(lua: &Lua, rust: &Table) -> mlua::Result<()> {
     rust.set("match", lua.create_function(|lua, args: Search| first(lua, &args))?)?;
     let step =
         |lua: &Lua, (text, pattern, from, last, is_anchored): (LuaString, LuaString, usize, i64, bool)| {
-            let meter = meter(lua, &text);
+            let meter = meter(lua, &text)?;
             let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
             let mut matcher = Matcher::new(&text, &pattern, &meter);
-            let Some((start, end)) = next(&mut matcher, from, text.len(), last, is_anchored)? else {
+            let Some((start, end)) = next(lua, &mut matcher, from, text.len(), last, is_anchored)? else {
                 return Ok(MultiValue::new());
             };
             let mut values = MultiValue::from_iter([position(start), position(end)]);
@@ -46,7 +46,7 @@ pub(super) fn functions(lua: &Lua, rust: &Table) -> mlua::Result<()> {
         let max = integer(lua, "gsub", 4, &max)?.unwrap_or(i64::MAX);
         let (is_anchored, rest) = match anchored(&pattern.as_bytes()) {
             (true, rest) => (true, lua.create_string(rest)?),
-            (false, _) => (false, pattern.clone()),
+            (false, _) => (false, pattern),
         };
         Ok((text, rest, max, is_anchored))
     };
@@ -74,10 +74,10 @@ fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiV
             None => MultiValue::from_iter([Value::Nil]),
         });
     }
-    let meter = meter(lua, &text);
+    let meter = meter(lua, &text)?;
     let (is_anchored, pattern) = anchored(&sought);
     let mut matcher = Matcher::new(&bytes, pattern, &meter);
-    let Some((start, end)) = next(&mut matcher, from, bytes.len(), -1, is_anchored)? else {
+    let Some((start, end)) = next(lua, &mut matcher, from, bytes.len(), -1, is_anchored)? else {
         return Ok(MultiValue::from_iter([Value::Nil]));
     };
     let mut values = MultiValue::from_iter([position(start + 1), position(end)]);
@@ -90,11 +90,11 @@ fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiV
 fn first(lua: &Lua, (text, pattern, init, _): &Search) -> mlua::Result<MultiValue> {
     let (text, pattern) = (string(lua, "match", 1, text)?, string(lua, "match", 2, pattern)?);
     let from = from(&text, integer(lua, "match", 3, init)?.unwrap_or(1));
-    let meter = meter(lua, &text);
+    let meter = meter(lua, &text)?;
     let (bytes, sought) = (text.as_bytes(), pattern.as_bytes());
     let (is_anchored, pattern) = anchored(&sought);
     let mut matcher = Matcher::new(&bytes, pattern, &meter);
-    let Some(found) = next(&mut matcher, from, bytes.len(), -1, is_anchored)? else {
+    let Some(found) = next(lua, &mut matcher, from, bytes.len(), -1, is_anchored)? else {
         return Ok(MultiValue::from_iter([Value::Nil]));
     };
     let mut values = MultiValue::new();
@@ -112,13 +112,15 @@ fn gsub(
     let Some(replacement) = lua.coerce_string(replacement.clone())? else {
         return Err(bad(3, "gsub", "string/function/table", &replacement));
     };
-    let meter = meter(lua, &text);
+    let meter = meter(lua, &text)?;
     let (bytes, sought, replacement) = (text.as_bytes(), pattern.as_bytes(), replacement.as_bytes());
     let (is_anchored, pattern) = anchored(&sought);
     let mut matcher = Matcher::new(&bytes, pattern, &meter);
     let (mut out, mut count, mut from, mut last) = (Vec::new(), 0, 0, -1);
     while count < max {
-        let Some((start, end)) = next(&mut matcher, from, bytes.len(), last, is_anchored)? else { break };
+        let Some((start, end)) = next(lua, &mut matcher, from, bytes.len(), last, is_anchored)? else {
+            break;
+        };
         count += 1;
         out.extend_from_slice(&bytes[from..start]);
         replace(&mut out, &matcher, &bytes, (start, end), &replacement)?;
@@ -131,7 +133,7 @@ fn gsub(
         }
     }
     if count == 0 {
-        return Ok((Value::String(text.clone()), 0));
+        return Ok((Value::String(text), 0));
     }
     out.extend_from_slice(&bytes[from..]);
     Ok((Value::String(lua.create_string(out)?), count))
@@ -167,6 +169,7 @@ fn replace(
 
 /// The next match from `from` on that does not end at `last`, where the one before did.
 fn next(
+    lua: &Lua,
     matcher: &mut Matcher<'_>,
     from: usize,
     length: usize,
@@ -174,7 +177,13 @@ fn next(
     is_anchored: bool,
 ) -> mlua::Result<Option<(usize, usize)>> {
     for start in from..=length {
-        match matcher.at(start).map_err(failed)? {
+        let found = matcher.at(start).map_err(|failure| {
+            if let Failure::Spent(Spent::Time) = failure {
+                Host::look(lua);
+            }
+            failed(failure)
+        });
+        match found? {
             Some(end) if signed(end) != last => return Ok(Some((start, end))),
             _ if is_anchored => return Ok(None),
             _ => {}
@@ -201,9 +210,13 @@ fn push(
 }
 
 /// What searching `text` may take.
-fn meter(lua: &Lua, text: &LuaString) -> Meter {
+///
+/// # Errors
+/// When the invocation has to end: a loop that catches this makes no progress by it.
+fn meter(lua: &Lua, text: &LuaString) -> mlua::Result<Meter> {
     let length = text.as_bytes().len() as u64;
-    Meter::new(LUA_PATTERN_STEPS_MAX.saturating_add(length.saturating_mul(64)), Host::deadline(lua))
+    let steps = LUA_PATTERN_STEPS_MAX.saturating_add(length.saturating_mul(64));
+    Ok(Meter::new(steps, Host::going_on(lua)?))
 }
 
 fn failed(failure: Failure) -> mlua::Error {
