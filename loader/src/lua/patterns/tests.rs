@@ -51,7 +51,7 @@ local function show(ok, ...)
     local made = { tostring(ok) }
     for i = 1, select("#", ...) do
         local value = select(i, ...)
-        made[#made + 1] = math.type(value) or type(value)
+        if ok then made[#made + 1] = math.type(value) or type(value) end
         made[#made + 1] = ok and tostring(value) or plain(value):gsub("'string%.", "'")
     end
     return table.concat(made, ";")
