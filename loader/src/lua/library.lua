@@ -33,7 +33,7 @@ function guarded_string.gmatch(s, p, init)
     from, last = stop, stop
     return ...
   end
-  return function() return go_on(step(text, pattern, from, last, false)) end
+  return function() return go_on(step(text, pattern, from, last, false, ITEMS_MAX)) end
 end
 
 -- Runs `f` where nothing can be suspended: a C function lies between.
@@ -65,7 +65,7 @@ function guarded_string.gsub(s, p, repl, n)
     local from = 0
     local last = -1
     while count < max do
-      from = replaced(step(text, pattern, from, last, anchored))
+      from = replaced(step(text, pattern, from, last, anchored, kind == "table" and 1 or ITEMS_MAX))
       last = from
       if not from or anchored then break end
     end

@@ -22,18 +22,6 @@ const SPECIALS: &[u8] = b"^$*+?.([%-";
 pub(super) fn functions(lua: &Lua, rust: &Table) -> mlua::Result<()> {
     rust.set("find", lua.create_function(|lua, args: Search| find(lua, &args))?)?;
     rust.set("match", lua.create_function(|lua, args: Search| first(lua, &args))?)?;
-    let step =
-        |lua: &Lua, (text, pattern, from, last, is_anchored): (LuaString, LuaString, usize, i64, bool)| {
-            let meter = meter(lua, &text)?;
-            let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
-            let mut matcher = Matcher::new(&text, &pattern, &meter);
-            let Some((start, end)) = next(lua, &mut matcher, from, text.len(), last, is_anchored)? else {
-                return Ok(MultiValue::new());
-            };
-            let mut values = MultiValue::from_iter([position(start), position(end)]);
-            push(lua, &mut values, &matcher, &text, (start, end))?;
-            Ok(values)
-        };
     rust.set("step", lua.create_function(step)?)?;
     let gmatch = |lua: &Lua, (text, pattern, init): (Value, Value, Value)| {
         let (text, pattern) = (string(lua, "gmatch", 1, &text)?, string(lua, "gmatch", 2, &pattern)?);
@@ -54,6 +42,23 @@ pub(super) fn functions(lua: &Lua, rust: &Table) -> mlua::Result<()> {
     rust.set("gsub", lua.create_function(gsub)?)?;
     let raise = |_: &Lua, message: String| Err::<(), _>(mlua::Error::runtime(message));
     rust.set("raise", lua.create_function(raise)?)
+}
+
+/// A text, a pattern without anchor, where to search from, where the last match ended, whether the pattern is
+/// anchored, and how many captures are asked for at most.
+type Step = (LuaString, LuaString, usize, i64, bool, usize);
+
+/// One match of `gmatch` or `gsub`: where it starts and ends, counted from 0, and its captures.
+fn step(lua: &Lua, (text, pattern, from, last, is_anchored, most): Step) -> mlua::Result<MultiValue> {
+    let meter = meter(lua, &text)?;
+    let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
+    let mut matcher = Matcher::new(&text, &pattern, &meter);
+    let Some((start, end)) = next(lua, &mut matcher, from, text.len(), last, is_anchored)? else {
+        return Ok(MultiValue::new());
+    };
+    let mut values = MultiValue::from_iter([position(start), position(end)]);
+    push(lua, &mut values, &matcher, &text, (start, end), most)?;
+    Ok(values)
 }
 
 /// Arguments of `find` and `match`.
@@ -82,7 +87,7 @@ fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiV
     };
     let mut values = MultiValue::from_iter([position(start + 1), position(end)]);
     if matcher.has_captures() {
-        push(lua, &mut values, &matcher, &bytes, (start, end))?;
+        push(lua, &mut values, &matcher, &bytes, (start, end), usize::MAX)?;
     }
     Ok(values)
 }
@@ -98,7 +103,7 @@ fn first(lua: &Lua, (text, pattern, init, _): &Search) -> mlua::Result<MultiValu
         return Ok(MultiValue::from_iter([Value::Nil]));
     };
     let mut values = MultiValue::new();
-    push(lua, &mut values, &matcher, &bytes, found)?;
+    push(lua, &mut values, &matcher, &bytes, found, usize::MAX)?;
     Ok(values)
 }
 
@@ -192,15 +197,16 @@ fn next(
     Ok(None)
 }
 
-/// Adds what a match gives.
+/// Adds what a match gives, `most` at most.
 fn push(
     lua: &Lua,
     values: &mut MultiValue,
     matcher: &Matcher<'_>,
     text: &[u8],
     found: (usize, usize),
+    most: usize,
 ) -> mlua::Result<()> {
-    for index in 0..matcher.parts() {
+    for index in 0..matcher.parts().min(most) {
         values.push_back(match matcher.part(index, found).map_err(failed)? {
             Part::Text(start, end) => Value::String(lua.create_string(&text[start..end])?),
             Part::Position(at) => position(at + 1),

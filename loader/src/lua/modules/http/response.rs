@@ -46,7 +46,7 @@ pub(super) fn add_methods(lua: &Lua, host: &Host) -> mlua::Result<()> {
     methods.set("write", method)?;
     let method = host.waiting(lua, |lua, _, (this, value): (AnyUserData, Value)| {
         let exchange = exchange(&this)?;
-        match json::encode(&value) {
+        match json::encode(lua, &value) {
             Ok(text) => {
                 exchange.default_type("application/json");
                 write(lua, exchange, &text)
@@ -57,7 +57,7 @@ pub(super) fn add_methods(lua: &Lua, host: &Host) -> mlua::Result<()> {
     methods.set("write_json", method)?;
     let method = host.waiting(lua, |lua, _, (this, value): (AnyUserData, Value)| {
         let exchange = exchange(&this)?;
-        match begin_events(&exchange).and_then(|()| event(&value)) {
+        match begin_events(&exchange).and_then(|()| event(lua, &value)) {
             Ok(text) => {
                 let share = match hold(lua, text.len()) {
                     Ok(share) => share,
@@ -145,11 +145,11 @@ fn begin_events(exchange: &Exchange) -> Result<(), Error> {
 }
 
 /// The text of an event: `{name, id, data}`, or its data alone. What is no string is JSON.
-fn event(value: &Value) -> Result<Vec<u8>, Error> {
+fn event(lua: &Lua, value: &Value) -> Result<Vec<u8>, Error> {
     let field = |table: &Table, name: &str| table.raw_get::<Value>(name).map_err(|problem| raised(&problem));
     let text = |value: &Value| match value {
         Value::String(text) => Ok(text.as_bytes().to_vec()),
-        value => json::encode(value),
+        value => json::encode(lua, value),
     };
     let mut out = Vec::new();
     let data = match value {
