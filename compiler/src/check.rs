@@ -171,7 +171,7 @@ fn offered(import: &ImportRecord) -> Result<Group, Fault> {
     };
     match &group {
         _ if group.has_version(name) => Ok(group),
-        Group::Funcs => Err(fault(format!("the host has version {RUNTIME_VERSION}"))),
+        Group::Funcs | Group::Inbox => Err(fault(format!("the host has version {RUNTIME_VERSION}"))),
         _ => Err(fault(format!("the host has versions 0.2.0 to 0.2.{PREVIEW2_PATCH_MAX} and 0.3"))),
     }
 }

@@ -10,9 +10,7 @@ use registry_schema::authored::{CARRIED_KINDS, Definition};
 pub(crate) fn offered(kind: &str) -> Option<&'static str> {
     match kind {
         "function.wat" | "function.wasm" | "function.lua" | "library.lua" => None,
-        "process.wasm" | "process.lua" | "process.host" | "process.service" | "terminal.host" => {
-            Some("needs processes")
-        }
+        "process.wasm" | "process.lua" | "process.host" | "process.service" | "terminal.host" => None,
         "module.lua" => Some("needs Lua modules of several methods, which are not offered"),
         "http.service" | "http.router" | "http.endpoint" => None,
         "http.static" => Some("needs static files over HTTP, which are not offered"),
@@ -84,8 +82,13 @@ mod tests {
             [
                 "function.wat",
                 "function.wasm",
+                "process.wasm",
                 "function.lua",
+                "process.lua",
                 "library.lua",
+                "process.host",
+                "process.service",
+                "terminal.host",
                 "http.service",
                 "http.router",
                 "http.endpoint",

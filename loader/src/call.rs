@@ -112,12 +112,7 @@ pub(crate) async fn call(
         Some(instance) => Source::Kept(Box::new(instance)),
         None => Source::Fresh(inner.bound.place(&function.id, patience).await?),
     };
-    // A limit beyond the clock's range is no limit.
-    let own = function.max_execution.and_then(|limit| Instant::now().checked_add(limit));
-    let context = context.with_deadline(own);
-    let deadline = context.deadline();
-    let _running = inner.ticker.running(if deadline.is_some() { Deadline::Set } else { Deadline::None });
-    let guest = async {
+    limited(&inner, &function, context, async |context, own| {
         let mut instance = match source {
             Source::Kept(instance) => *instance,
             Source::Fresh(place) => {
@@ -133,8 +128,43 @@ pub(crate) async fn call(
             shelf.put(owner, instance);
         }
         result
-    };
-    Limit { deadline, is_own: own == deadline }.within(&function, guest).await
+    })
+    .await
+}
+
+/// Runs `function` once in a fresh instance, without one of its slots: what a process is.
+#[cfg(feature = "lua")]
+pub(crate) async fn run(
+    inner: Arc<Inner>,
+    function: Arc<WasmFunction>,
+    context: Context,
+    args: Vec<Value>,
+    stdio: Stdio,
+    place: Place,
+) -> Result<Option<Value>, Error> {
+    let prepared = function.prepared(&inner)?;
+    check_arity(&function, &prepared, args.len())?;
+    limited(&inner, &function, context, async |context, own| {
+        let mut instance = Instance::new(&inner, &function, &prepared, &context, stdio, place).await?;
+        instance.call(&function, &prepared, context, own, args).await
+    })
+    .await
+}
+
+/// Runs `guest` until its deadline: the inherited one or that of the entry's own limit, which it gets.
+async fn limited<T>(
+    inner: &Inner,
+    function: &WasmFunction,
+    context: Context,
+    guest: impl AsyncFnOnce(Context, Option<Instant>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    // A limit beyond the clock's range is no limit.
+    let own = function.max_execution.and_then(|limit| Instant::now().checked_add(limit));
+    let context = context.with_deadline(own);
+    let deadline = context.deadline();
+    let _running = inner.ticker.running(if deadline.is_some() { Deadline::Set } else { Deadline::None });
+    let guest = guest(context, own);
+    Limit { deadline, is_own: own == deadline }.within(function, guest).await
 }
 
 /// An idle instance for a call of `owner`; the function's slots hold one each at most, also those that are

@@ -153,6 +153,10 @@ impl Inner {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let callable = self.callable(id)?;
+        if matches!(&callable, Callable::Wasm(function) if function.is_process) {
+            let message = format!("`{id}` is a process: it is spawned, not called");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
         let retry = callable.retry();
         Ok(Target { callable, context: context.nested(), retry })
     }

@@ -7,6 +7,8 @@ use lexopt::{Arg, Parser, ValueExt};
 use loader::Sealing;
 use loader::settings::{Overrides, Source};
 use loader::trust::CompilerVersion;
+#[cfg(feature = "lua")]
+use registry_schema::EntryId;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -19,6 +21,10 @@ Commands:
   call ID [ARG...]                 call a function; arguments and result in WAVE, of Lua in JSON
   call ID --json '[ARG, ...]'      the same in JSON
   call --trace ID [ARG...]         the same, then the tree of nested calls and their times on stderr
+  run [--preload]                  start every service that starts on its own, serve until a signal comes
+  run list                         commands of the bundle
+  run [--host ID] NAME [ARG...]    run a command
+  run [--host ID] -x ID [ARG...]   run a process at the terminal
   verify                           check every file, load and link every entry, run no guest
   config                           every setting with its value and where that came from
   explain [CODE]                   what an error means and how to mend it; all codes without one
@@ -40,7 +46,8 @@ Options:
   -V, --version   print the version
 
 A flag wins over its variable, that over `.wippy.yaml` as built, that over the default.
-Exit codes: 0 done, 1 the call or the check failed, 2 bad usage, 3 the bundle can't be used.
+Exit codes: 0 done, 1 the call or the check failed, 2 bad usage, 3 the bundle can't be used; `run NAME`:
+what the command says.
 ";
 
 /// What was asked for.
@@ -112,7 +119,34 @@ pub(crate) enum Command {
     List,
     Verify,
     Config,
-    Call { id: String, arguments: Arguments, tracing: Tracing },
+    Call {
+        id: String,
+        arguments: Arguments,
+        tracing: Tracing,
+    },
+    #[cfg(feature = "lua")]
+    Run(Box<Run>),
+}
+
+/// What `run` is asked for.
+#[cfg(feature = "lua")]
+pub(crate) enum Run {
+    /// All services.
+    Serve(Preload),
+    /// The commands, listed.
+    List,
+    /// A command.
+    Named { name: String, host: Option<EntryId>, args: Vec<String> },
+    /// A process by its id.
+    Entry { id: EntryId, host: Option<EntryId>, args: Vec<String> },
+}
+
+/// Whether everything is checked before anything starts.
+#[cfg(feature = "lua")]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Preload {
+    Yes,
+    No,
 }
 
 /// Whether a call's nested calls are shown.
@@ -152,6 +186,8 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
             let shell = word(&mut parser)?;
             return Ok(Request::Completions(shell.ok_or("`completions` needs a shell: bash, zsh or fish")?));
         }
+        #[cfg(feature = "lua")]
+        "run" => return run(options, parser),
         other => return Err(format!("unknown command `{other}`").into()),
     };
     while let Some(arg) = parser.next()? {
@@ -267,4 +303,45 @@ fn call(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Err
         _ => Arguments::Wave(rest),
     };
     Ok(Request::Command(Box::new(options), Command::Call { id, arguments, tracing }))
+}
+
+/// `run`: after the command's name or id everything is its argument.
+#[cfg(feature = "lua")]
+fn run(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Error> {
+    let (mut preload, mut host) = (Preload::No, None);
+    let run = loop {
+        match parser.next()? {
+            Some(Arg::Long("preload")) => preload = Preload::Yes,
+            Some(Arg::Long("host")) => host = Some(parser.value()?.parse()?),
+            Some(Arg::Short('x') | Arg::Long("exec")) => {
+                let id = parser.value()?.parse()?;
+                break Run::Entry { id, host, args: rest(&mut parser)? };
+            }
+            Some(Arg::Value(name)) => {
+                let name = name.string()?;
+                match name.as_str() {
+                    "list" => break Run::List,
+                    _ => break Run::Named { name, host, args: rest(&mut parser)? },
+                }
+            }
+            Some(arg) => {
+                let flag = flag(arg)?;
+                if let Some(request) = apply(&mut options, &flag, &mut parser)? {
+                    return Ok(request);
+                }
+            }
+            None => break Run::Serve(preload),
+        }
+    };
+    Ok(Request::Command(Box::new(options), Command::Run(Box::new(run))))
+}
+
+/// Everything that follows, as text.
+#[cfg(feature = "lua")]
+fn rest(parser: &mut Parser) -> Result<Vec<String>, lexopt::Error> {
+    let mut rest: Vec<String> = parser.raw_args()?.map(ValueExt::string).collect::<Result<_, _>>()?;
+    if rest.first().is_some_and(|first| first == "--") {
+        rest.remove(0);
+    }
+    Ok(rest)
 }

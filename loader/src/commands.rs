@@ -1,5 +1,8 @@
 //! The commands of the `loader` binary. Results go to stdout, everything else to stderr.
 
+#[cfg(feature = "lua")]
+mod run;
+
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::path::Path;
@@ -16,16 +19,31 @@ use crate::{completions, explain};
 
 /// Exit codes of the binary.
 #[derive(Clone, Copy)]
-#[repr(u8)]
 pub(crate) enum Exit {
     /// Done.
-    Done = 0,
+    Done,
     /// The call ended in an error, or the check found faults.
-    Failed = 1,
+    Failed,
     /// Wrong arguments.
-    Usage = 2,
+    Usage,
     /// The bundle can't be used.
-    Surroundings = 3,
+    Surroundings,
+    /// What a command said itself.
+    #[cfg(feature = "lua")]
+    Command(u8),
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> i32 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Surroundings => 3,
+            #[cfg(feature = "lua")]
+            Self::Command(code) => i32::from(code),
+        }
+    }
 }
 
 /// Prints to stdout; a reader that went away ends it quietly.
@@ -68,6 +86,8 @@ fn trust(options: &Options) -> Result<Trust, String> {
 }
 
 pub(crate) fn run(options: &Options, command: Command) -> Exit {
+    #[cfg(feature = "lua")]
+    let started = std::time::Instant::now();
     let trust = match trust(options) {
         Ok(trust) => trust,
         Err(problem) => {
@@ -77,7 +97,11 @@ pub(crate) fn run(options: &Options, command: Command) -> Exit {
     };
     let settings = loader::Options {
         sealing: options.sealing.value,
-        ticking: Ticking::ForDeadlines,
+        ticking: match &command {
+            #[cfg(feature = "lua")]
+            Command::Run(_) => Ticking::Always,
+            _ => Ticking::ForDeadlines,
+        },
         allocation: Allocation::OnDemand,
         root: options.root.value.clone(),
         trust,
@@ -97,6 +121,8 @@ pub(crate) fn run(options: &Options, command: Command) -> Exit {
         Command::List => list(&loader),
         Command::Verify => verify(&loader),
         Command::Config => config(&loader, options),
+        #[cfg(feature = "lua")]
+        Command::Run(what) => run::run(&loader, started, &what),
         Command::Call { id, arguments, tracing } => call(&loader, &id, &arguments, tracing),
     }
 }
@@ -186,6 +212,8 @@ fn list(loader: &Loader) -> Exit {
     for entry in entries {
         let what = match (&entry.unavailable, entry.signature) {
             (Some(reason), _) => format!("unavailable: {reason}"),
+            // Processes are spawned, not called.
+            _ if entry.kind.starts_with("process.") => continue,
             (None, Some(signature)) => signature.to_string(),
             (None, None) if entry.kind == "function.lua" => "Lua".to_owned(),
             (None, None) => continue,

@@ -168,6 +168,35 @@ pub const SERVICE_BACKOFF_FACTOR: f64 = 2.0;
 /// Default of the random share of a wait (`lifecycle.restart.jitter`).
 pub const SERVICE_JITTER: f64 = 0.1;
 
+/// Processes that a loader has at once, if more fit; default of a host's (`host.max_processes`).
+pub const PROCESSES_MAX: usize = 100_000;
+/// Messages that wait in the mailbox of a process, and topics that it listens to.
+pub const PROCESS_MAILBOX_MAX: usize = 10_000;
+/// Messages that wait in the mailbox of a process, in bytes.
+pub const PROCESS_MAILBOX_BYTES_MAX: usize = 64 << 20;
+/// Events that a process awaits or has not taken.
+pub const PROCESS_EVENTS_MAX: usize = 100_000;
+/// Time that a cancelled process has to end by itself.
+pub const PROCESS_CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// Default of the processes that wait for a worker (`host.queue_size`).
+pub const HOST_QUEUE: usize = 1_024;
+/// Default of the processes that wait for each worker besides (`host.local_queue_size`).
+pub const HOST_LOCAL_QUEUE: usize = 256;
+/// What a Lua process takes of memory at least, in bytes, for how many fit.
+pub const LUA_STATE_BYTES: u64 = 512 << 10;
+/// What an instance takes of memory at least, in bytes, for how many fit.
+pub const INSTANCE_BYTES: u64 = 256 << 10;
+/// Mappings that an instance takes: memory, stack and their guards.
+pub const INSTANCE_MAPS: u64 = 8;
+/// Address space that an instance takes, in bytes.
+pub const INSTANCE_ADDRESS_BYTES: u64 = (4 << 30) + (64 << 20);
+/// Bytes that `io.read` reads unless told otherwise.
+pub const TERMINAL_READ_BYTES: usize = 1 << 10;
+/// Most bytes that one `io.read` gives.
+pub const TERMINAL_READ_BYTES_MAX: usize = 1 << 20;
+/// Longest line that `io.readline` gives, in bytes; a longer one comes in parts.
+pub const TERMINAL_LINE_BYTES_MAX: u64 = 1 << 20;
+
 /// Deepest nesting of storages and of variables whose values name others.
 pub const ENV_DEPTH_MAX: usize = 16;
 /// Largest file of an `env.storage.file`, in bytes.

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 use crate::data::Data;
 #[cfg(feature = "lua")]
+use crate::process::Process;
+#[cfg(feature = "lua")]
 use crate::security::{Actor, Scope};
 use crate::telemetry::TraceContext;
 
@@ -25,6 +27,9 @@ pub struct Context {
     /// The request that is answered: its handler's alone.
     #[cfg(all(feature = "http", feature = "lua"))]
     exchange: Option<Arc<crate::http::Exchange>>,
+    /// The process that runs, unless it is a call that does.
+    #[cfg(feature = "lua")]
+    process: Option<Arc<Process>>,
 }
 
 impl Context {
@@ -103,6 +108,7 @@ impl Context {
             depth: self.depth.saturating_add(1),
             #[cfg(feature = "http")]
             exchange: None,
+            process: None,
             ..self.clone()
         }
     }
@@ -118,5 +124,24 @@ impl Context {
     #[cfg(all(feature = "http", feature = "lua"))]
     pub(crate) fn exchange(&self) -> Option<&Arc<crate::http::Exchange>> {
         self.exchange.as_ref()
+    }
+
+    /// The context of a process that is spawned with this one: it outlives its spawner's deadline.
+    #[cfg(feature = "lua")]
+    pub(crate) fn of_process(self, process: Arc<Process>) -> Self {
+        Self {
+            deadline: None,
+            depth: 0,
+            #[cfg(feature = "http")]
+            exchange: None,
+            process: Some(process),
+            ..self
+        }
+    }
+
+    /// The process that runs, unless it is a call that does.
+    #[cfg(feature = "lua")]
+    pub(crate) fn process(&self) -> Option<&Arc<Process>> {
+        self.process.as_ref()
     }
 }

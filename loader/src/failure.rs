@@ -5,6 +5,8 @@ use wasmtime::component::Val;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::data::Data;
+#[cfg(feature = "wasi")]
+use crate::data::Table;
 use crate::error::Error;
 use crate::function::WasmFunction;
 use crate::host_state::HostState;
@@ -120,7 +122,9 @@ pub(crate) fn exit_status(
     let status = error.downcast_ref::<wasmtime_wasi::I32Exit>()?.0;
     if status != 0 {
         let message = format!("`{}` ended itself with exit status {status}", function.id);
-        return Some(Err(Error::new(ErrorKind::Internal, message)));
+        let fields = vec![(Data::from("exit_status"), Data::Integer(i64::from(status)))];
+        let details = Data::Table(Table { array: Vec::new(), fields });
+        return Some(Err(Error::new(ErrorKind::Internal, message).with_details(details)));
     }
     let result = function.wasm.signature.as_ref().and_then(|signature| signature.result.as_ref());
     Some(Ok(match result {

@@ -29,6 +29,8 @@ use crate::telemetry::Seen;
 /// A WebAssembly entry that can be called.
 pub(crate) struct WasmFunction {
     pub(crate) id: Arc<EntryId>,
+    /// Whether it is a process, which code of the registry spawns and does not call.
+    pub(crate) is_process: bool,
     pub(crate) wasm: WasmEntry,
     pub(crate) limits: EntryLimits,
     pub(crate) max_execution: Option<Duration>,
@@ -68,7 +70,13 @@ impl WasmFunction {
         not(feature = "lua"),
         expect(unused_variables, reason = "only Lua and its callees repeat calls")
     )]
-    pub(crate) fn new(inner: &Inner, id: EntryId, meta: &Meta, wasm: WasmEntry) -> Result<Self, Error> {
+    pub(crate) fn new(
+        inner: &Inner,
+        id: EntryId,
+        kind: &str,
+        meta: &Meta,
+        wasm: WasmEntry,
+    ) -> Result<Self, Error> {
         #[cfg(feature = "lua")]
         let retry = Retry::of_entry(inner, &id, meta)?;
         let id = Arc::new(id);
@@ -95,6 +103,7 @@ impl WasmFunction {
         let milliseconds = limits.max_execution_ms.as_ref();
         let milliseconds = milliseconds.map(|value| number("limits.max_execution_ms", value)).transpose()?;
         Ok(Self {
+            is_process: kind.starts_with("process."),
             limits: EntryLimits::new(&limits, number)?,
             #[cfg(feature = "lua")]
             retry,

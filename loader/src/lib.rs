@@ -72,6 +72,8 @@ mod mapping;
 #[cfg(feature = "lua")]
 mod meter;
 mod pool;
+#[cfg(feature = "lua")]
+pub mod process;
 mod reservation;
 #[cfg(feature = "lua")]
 pub mod security;

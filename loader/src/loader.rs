@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
+use registry_schema::grants::Group;
 use registry_schema::manifest::{Entry, WasmEntry};
 use registry_schema::wit::Signature;
 use registry_schema::{Digest, EntryId, ErrorKind, Profile};
@@ -32,6 +33,8 @@ use crate::mapping::{self, Expected, Loaded};
 use crate::pool::bound::{Bound, InstancesSnapshot};
 use crate::pool::workers::{Cores, Workers};
 use crate::pool::{self, Patience, Pool, PoolSnapshot};
+#[cfg(feature = "lua")]
+use crate::process::Processes;
 use crate::reservation::Reservation;
 #[cfg(feature = "lua")]
 use crate::security::Security;
@@ -70,6 +73,8 @@ pub(crate) struct Inner {
     #[cfg(feature = "lua")]
     pub(crate) security: Security,
     pub(crate) settings: Settings,
+    #[cfg(feature = "lua")]
+    pub(crate) processes: Processes,
     variables: Variables,
     copied_said: OnceLock<()>,
 }
@@ -194,6 +199,8 @@ impl LoaderBuilder {
             security: Security::new(settings.security.strict_mode),
             settings,
             options: self.options,
+            #[cfg(feature = "lua")]
+            processes: Processes::default(),
             variables,
             copied_said: OnceLock::new(),
         };
@@ -478,6 +485,9 @@ impl Inner {
         if !engines::offers(wasm.profile) {
             return Some("needs a loader built with the feature `p3`".to_owned());
         }
+        if wasm.grants.contains(&Group::Inbox) && !entry.kind.starts_with("process.") {
+            return Some("needs to be a process: only these have an inbox".to_owned());
+        }
         self.hosts.missing(&wasm.grants)
     }
 
@@ -528,7 +538,7 @@ impl Inner {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let callable = if let Some(wasm) = entry.wasm.take() {
-            Callable::Wasm(Arc::new(WasmFunction::new(self, parsed, &entry.meta, wasm)?))
+            Callable::Wasm(Arc::new(WasmFunction::new(self, parsed, &entry.kind, &entry.meta, wasm)?))
         } else {
             self.lua_callable(parsed, &mut entry)?
         };

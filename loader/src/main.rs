@@ -18,5 +18,5 @@ fn main() {
         }
     };
     // Ends at once: taking engine and mappings down in order would only delay a caller that waits.
-    std::process::exit(exit as i32);
+    std::process::exit(exit.code());
 }

@@ -74,7 +74,7 @@ impl Loader {
                     None => Ok(()),
                     Some(reason) => Err(Error::new(ErrorKind::Unavailable, reason)),
                 })
-            } else if matches!(entry.kind.as_str(), "function.lua" | "library.lua") {
+            } else if matches!(entry.kind.as_str(), "function.lua" | "library.lua" | "process.lua") {
                 self.check_lua(&entry.id)
             } else {
                 continue;

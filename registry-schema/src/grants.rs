@@ -27,6 +27,8 @@ pub enum Group {
     Http,
     /// `wippy:runtime/funcs`
     Funcs,
+    /// `wippy:runtime/inbox`: what a process was sent.
+    Inbox,
     /// `socket`: carried; the entry is marked unavailable.
     Socket,
     /// An interface of the embedding program, by its full name without version, such as `acme:kv/store`.
@@ -41,7 +43,7 @@ struct Known {
     interfaces: &'static [&'static str],
 }
 
-const KNOWN: [Known; 8] = [
+const KNOWN: [Known; 9] = [
     Known {
         group: Group::Io,
         token: "wasi:io",
@@ -106,6 +108,7 @@ const KNOWN: [Known; 8] = [
         interfaces: &["types", "outgoing-handler", "client"],
     },
     Known { group: Group::Funcs, token: "funcs", package: "wippy:runtime", interfaces: &["funcs"] },
+    Known { group: Group::Inbox, token: "inbox", package: "wippy:runtime", interfaces: &["inbox"] },
 ];
 
 /// What a preview-1 module has: these tokens stand for several groups.
@@ -143,8 +146,9 @@ impl Group {
     pub fn of_interface(interface: &str) -> Option<Self> {
         let bare = interface.split('@').next().unwrap_or(interface);
         let (package, name) = bare.split_once('/')?;
-        if let Some(row) = KNOWN.iter().find(|row| row.package == package) {
-            return row.interfaces.contains(&name).then(|| row.group.clone());
+        let mut rows = KNOWN.iter().filter(|row| row.package == package).peekable();
+        if rows.peek().is_some() {
+            return rows.find(|row| row.interfaces.contains(&name)).map(|row| row.group.clone());
         }
         let (namespace, _) = package.split_once(':')?;
         (!matches!(namespace, "wasi" | "wippy")).then(|| Self::Embedder(bare.to_owned()))
@@ -156,7 +160,7 @@ impl Group {
         let version = interface.split_once('@').map(|(_, version)| version);
         match self {
             Self::Embedder(_) => true,
-            Self::Funcs => version == Some(RUNTIME_VERSION),
+            Self::Funcs | Self::Inbox => version == Some(RUNTIME_VERSION),
             _ => matches!(version.and_then(release), Some((0, 2 | 3, _))),
         }
     }
@@ -260,6 +264,8 @@ mod tests {
         assert_eq!(groups("wasi:cli/stdout@0.2.0"), [Group::Cli]);
         assert_eq!(groups("wasi:poll"), [Group::Io]);
         assert_eq!(groups("wippy:runtime/funcs@0.1.0"), [Group::Funcs]);
+        assert_eq!(groups("wippy:runtime/inbox"), [Group::Inbox]);
+        assert_eq!(groups("inbox"), [Group::Inbox]);
         assert_eq!(groups("wasi_snapshot_preview1").len(), 4);
         assert_eq!(groups("acme:kv/store@1.0.0"), [Group::Embedder("acme:kv/store".into())]);
         for unknown in ["wasi:clock", "wasi:cli/nothing", "", "wippy:runtime/process", "kv"] {

@@ -12,8 +12,10 @@ pub const MODULES: &[&str] = &[
     "hash",
     "http",
     "http_client",
+    "io",
     "json",
     "logger",
+    "process",
     "registry",
     "security",
     "time",
@@ -22,7 +24,7 @@ pub const MODULES: &[&str] = &[
 
 /// Globals that every chunk has, sorted. Listing one in `modules` changes nothing.
 pub const GLOBALS: &[&str] =
-    &["channel", "coroutine", "errors", "math", "os", "payload", "print", "string", "table"];
+    &["channel", "coroutine", "errors", "math", "os", "payload", "print", "process", "string", "table"];
 
 /// Other documented modules, offered here or not, sorted.
 pub const OTHER_MODULES: &[&str] = &[
@@ -42,10 +44,8 @@ pub const OTHER_MODULES: &[&str] = &[
     "http",
     "http_client",
     "hub",
-    "io",
     "metrics",
     "pg",
-    "process",
     "queue",
     "sql",
     "store",

@@ -8,6 +8,8 @@
 mod funcs;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "lua")]
+mod inbox;
 #[cfg(feature = "wasi")]
 mod mounts;
 mod stdio;
@@ -66,7 +68,7 @@ impl Hosts {
                 let offered = self.embedder.iter().any(|own| bare(&own.name) == interface);
                 (!offered).then(|| format!("needs host interface `{interface}` of the embedding program"))
             }
-            Group::Funcs => (!cfg!(feature = "lua")).then(|| needs_feature("lua")),
+            Group::Funcs | Group::Inbox => (!cfg!(feature = "lua")).then(|| needs_feature("lua")),
             Group::Socket => Some("needs the host group `socket`, which is not offered".to_owned()),
             Group::Http => (!cfg!(feature = "http")).then(|| needs_feature("http")),
             Group::Io | Group::Clocks | Group::Cli | Group::Filesystem | Group::Random | Group::Sockets => {
@@ -173,8 +175,10 @@ impl Hosts {
             }
             #[cfg(feature = "lua")]
             Group::Funcs => funcs::define(linker),
+            #[cfg(feature = "lua")]
+            Group::Inbox => inbox::define(linker),
             #[cfg(not(feature = "lua"))]
-            Group::Funcs => Ok(()),
+            Group::Funcs | Group::Inbox => Ok(()),
             Group::Socket => Ok(()),
             #[cfg(feature = "http")]
             Group::Http => {

@@ -167,7 +167,14 @@ pub(crate) async fn prepare(
     stdio: Stdio,
 ) -> Result<WasiState, Error> {
     let variables = given.environment(&inner.environment())?;
-    let given = given.clone();
+    let mut given = given.clone();
+    #[cfg(feature = "lua")]
+    if let Some(terminal) = context.process().and_then(|process| process.terminal.as_ref()) {
+        // The command's name, what its entry says, what was written behind it.
+        let name = terminal.args().iter().take(1);
+        let args = name.chain(given.args.iter()).chain(terminal.own_args());
+        given.args = args.cloned().collect();
+    }
     let mut state = WasiState {
         given,
         variables,
@@ -310,7 +317,7 @@ pub(super) fn define_preview3(linker: &mut Linker<HostState>, group: &Group) -> 
             ip_name_lookup::add_to_linker::<_, Checked>(linker, sockets::view)?;
             types::add_to_linker::<_, WasiSockets>(linker, wasi_sockets)
         }
-        Group::Io | Group::Http | Group::Funcs | Group::Socket | Group::Embedder(_) => Ok(()),
+        Group::Io | Group::Http | Group::Funcs | Group::Inbox | Group::Socket | Group::Embedder(_) => Ok(()),
     }
 }
 
@@ -364,6 +371,6 @@ pub(super) fn define(linker: &mut Linker<HostState>, group: &Group) -> wasmtime:
             p2::udp_create_socket::add_to_linker::<S, Checked>(l, sockets::view)?;
             p2::ip_name_lookup::add_to_linker::<S, Checked>(l, sockets::view)
         }
-        Group::Http | Group::Funcs | Group::Socket | Group::Embedder(_) => Ok(()),
+        Group::Http | Group::Funcs | Group::Inbox | Group::Socket | Group::Embedder(_) => Ok(()),
     }
 }

@@ -11,6 +11,7 @@ use mlua::{FromLuaMulti, Function, Lua, MultiValue, Value};
 use registry_schema::{EntryId, ErrorKind};
 use tokio::time::Instant;
 
+use super::modules::process::Inside;
 use crate::budget::Share;
 use crate::context::Context;
 use crate::error::Error;
@@ -49,6 +50,8 @@ pub(super) enum Receiver {
     Task(Ticket),
     /// A function, called with it.
     Function(Function),
+    /// The invocation, which ends with the error that it is.
+    End,
 }
 
 /// Shared by the functions of one state. Cheap to clone.
@@ -77,6 +80,8 @@ pub(super) struct Current {
     pub(super) spawned: Vec<Function>,
     /// How many coroutines there are.
     pub(super) coroutines: usize,
+    /// What it knows of itself as a process.
+    pub(super) inside: Inside,
     /// Why it has to end, if it has: nothing of it shall go on.
     pub(super) end: Option<Error>,
 }

@@ -9,6 +9,7 @@ use mlua::{MultiValue, Thread, Value};
 use registry_schema::{EntryId, ErrorKind};
 
 use super::host::{Completion, Current, Receiver, Ticket};
+use super::modules::process::Inside;
 use super::state::State;
 use super::{LuaFunction, convert, error};
 use crate::config::LUA_TURNS_AT_ONCE;
@@ -92,6 +93,7 @@ impl<'a> Invocation<'a> {
             spawned: Vec::new(),
             coroutines: 0,
             end: None,
+            inside: Inside::default(),
         }));
         let entry = Arc::clone(&function.id);
         Self { state, entry, tasks: Vec::new(), free: Vec::new(), operations: FuturesUnordered::new() }
@@ -261,6 +263,7 @@ impl<'a> Invocation<'a> {
                 self.state.host.with(|current| current.woken.push_back((ticket, values)))
             }
             Receiver::Function(function) => values.and_then(|values| function.call::<()>(values)),
+            Receiver::End => values.map(|_| ()),
         }
         .map_err(|problem| self.broken(&problem))?;
         // A function may have begun more.

@@ -86,6 +86,16 @@ pub(crate) async fn call(
     result
 }
 
+/// Runs `function` once, without one of its slots: what a process is. It runs on the caller's task.
+pub(crate) async fn run_process(
+    inner: Arc<Inner>,
+    function: Arc<LuaFunction>,
+    context: Context,
+    args: Vec<Data>,
+) -> Result<Data, Error> {
+    invocation::run(inner, function, context, args).await
+}
+
 /// Checks that the source of the entry `id` is there, whole, and compiles.
 ///
 /// # Errors

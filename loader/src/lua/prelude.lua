@@ -260,8 +260,30 @@ local function try_receive(ch)
     serve(sender.waiter, ch, sender.value, true)
     return true, sender.value, true
   end
+  local source = ch.source
+  if source then
+    local has, fed = source()
+    if has then return true, fed, true end
+  end
   if ch.closed then return true, nil, false end
   return false
+end
+
+-- Feeds those that wait for `ch` from its source.
+local function arrived(ch)
+  while true do
+    local receiver = next_receiver(ch)
+    if not receiver then return end
+    local has, value
+    if ch.source then has, value = ch.source() end
+    if not has then
+      -- It waits on, before all others.
+      ch.first_receiver = ch.first_receiver - 1
+      ch.receivers[ch.first_receiver] = receiver
+      return
+    end
+    serve(receiver, ch, value, true)
+  end
 end
 
 function channel_methods:send(value)
@@ -351,7 +373,7 @@ local function channel_select(cases, default)
 end
 
 -- The modules written in Rust build on these.
-rust.open(waiting, channel_new, offer)
+rust.open(waiting, channel_new, offer, arrived)
 
 -- Calls (`en/lua/core/funcs.md`, `en/lua/core/future.md`) -------------------------------------------------
 
@@ -499,6 +521,7 @@ local templates = {
   errors = rust.modules.errors,
   os = rust.modules.os,
   payload = rust.modules.payload,
+  process = rust.modules.process,
 }
 math.pow = function(x, y) return x ^ y end
 math.log10 = function(x) return log(x, 10) end
@@ -525,7 +548,7 @@ local function fresh()
     setmetatable = safe_setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
     xpcall = safe_xpcall, _VERSION = version,
     string = false, table = false, math = false, coroutine = false, channel = false, errors = false,
-    os = false, payload = false, _G = false,
+    os = false, payload = false, process = false, _G = false,
   }
   globals._G = globals
   for name, template in next, templates do globals[name] = copy(template) end

@@ -145,13 +145,21 @@ pub(super) fn library(lua: &Lua, rust: &LuaTable) -> mlua::Result<(LuaTable, Lua
 
 /// What the prelude uses of Rust.
 fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
+    let metatable = |_: &Lua, value: Value| match value {
+        Value::Table(table) => Ok(table.metatable()),
+        _ => Ok(None),
+    };
+    let metatable = lua.create_function(metatable)?;
+    lua.set_named_registry_value(METATABLE, &metatable)?;
+    rust.set("metatable", metatable)?;
     let modules = lua.create_table()?;
     rust.set("modules", &modules)?;
     let own = host.clone();
-    let open = move |lua: &Lua, (waiting, new, offer): (Function, Function, Function)| {
+    let open = move |lua: &Lua, (waiting, new, offer, arrived): (Function, Function, Function, Function)| {
         lua.set_named_registry_value(WAITING, waiting)?;
         lua.set_named_registry_value(CHANNEL_NEW, new)?;
         lua.set_named_registry_value(CHANNEL_OFFER, offer)?;
+        lua.set_named_registry_value(CHANNEL_ARRIVED, arrived)?;
         modules::fill(lua, &own, &modules)
     };
     rust.set("open", lua.create_function(open)?)?;
@@ -161,11 +169,6 @@ fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
     let own = host.clone();
     rust.set("caught", lua.create_function(move |lua, value: Value| error::caught(lua, &own, &value))?)?;
     rust.set("payload", lua.create_function(|lua, value: Value| modules::payload::new(lua, value))?)?;
-    let metatable = |_: &Lua, value: Value| match value {
-        Value::Table(table) => Ok(table.metatable()),
-        _ => Ok(None),
-    };
-    rust.set("metatable", lua.create_function(metatable)?)?;
     let string_metatable = |lua: &Lua, metatable: LuaTable| {
         lua.set_type_metatable::<LuaString>(Some(metatable));
         Ok(())
@@ -272,3 +275,7 @@ fn source(inner: &Inner, entry: &LuaEntry) -> Result<Vec<u8>, String> {
 pub(super) const CHANNEL_NEW: &str = "channel.new";
 /// Name in the registry of the function that puts a value into a channel without waiting.
 pub(super) const CHANNEL_OFFER: &str = "channel.offer";
+/// Name in the registry of the function that feeds a channel from its source.
+pub(super) const CHANNEL_ARRIVED: &str = "channel.arrived";
+/// Name in the registry of the function that gives a table's metatable, locked or not.
+pub(super) const METATABLE: &str = "metatable";

@@ -20,6 +20,10 @@ type Make = fn(&Loader, &Entry) -> Result<Arc<dyn Service>, Error>;
 const KINDS: &[(&str, Make)] = &[
     #[cfg(all(feature = "http", feature = "lua"))]
     ("http.service", crate::http::service),
+    #[cfg(feature = "lua")]
+    ("process.host", crate::process::host_service),
+    #[cfg(feature = "lua")]
+    ("process.service", crate::process::process_service),
 ];
 
 /// A service that can't be started, and why.
@@ -39,10 +43,24 @@ impl Loader {
     /// # Errors
     /// `INTERNAL` when a record of the manifest is malformed.
     pub fn supervisor(&self) -> Result<Supervisor, Error> {
+        self.supervisor_of(|_| true)
+    }
+
+    /// The supervised processes of the bundle and their hosts, and no other service: what a command that runs
+    /// beside a server needs.
+    ///
+    /// # Errors
+    /// Those of [`Loader::supervisor`].
+    pub fn process_supervisor(&self) -> Result<Supervisor, Error> {
+        self.supervisor_of(|kind| kind.starts_with("process."))
+    }
+
+    fn supervisor_of(&self, wanted: impl Fn(&str) -> bool) -> Result<Supervisor, Error> {
         let mut entries: BTreeMap<EntryId, (Entry, Make)> = BTreeMap::new();
         for entry in self.bundle().manifest().entries() {
             let entry = entry?;
-            if let Some((_, make)) = KINDS.iter().find(|(kind, _)| *kind == entry.kind) {
+            let found = KINDS.iter().find(|(kind, _)| *kind == entry.kind && wanted(kind));
+            if let Some((_, make)) = found {
                 entries.insert(entry.id.clone(), (entry, *make));
             }
         }

@@ -6,6 +6,7 @@ mod coroutines;
 mod hostile;
 mod isolation;
 mod modules;
+mod processes;
 mod seen;
 mod shared;
 #[path = "../support/mod.rs"]

@@ -17,6 +17,11 @@ pub(crate) fn library(registry: Registry, name: &str, source: &str, more: &str) 
     entry(registry, "library.lua", name, source, more)
 }
 
+/// Adds a `process.lua`.
+pub(crate) fn process(registry: Registry, name: &str, source: &str, more: &str) -> Registry {
+    entry(registry, "process.lua", name, source, more)
+}
+
 fn entry(registry: Registry, kind: &str, name: &str, source: &str, more: &str) -> Registry {
     let indented = |text: &str, by: &str| {
         text.trim_matches('\n').lines().map(|line| format!("{by}{}\n", line.trim_end())).collect::<String>()

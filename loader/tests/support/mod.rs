@@ -180,6 +180,27 @@ impl Registry {
         self.entries(&entry)
     }
 
+    /// Adds `method` of the guest of `samples/workers` as the process `name`; `more` are further fields, one per
+    /// line.
+    pub(crate) fn sample_worker(self, name: &str, method: &str, more: &str) -> Self {
+        let sample = crate_folder().join("../samples/workers");
+        fs::copy(sample.join("worker.wasm"), self.folder.path().join("worker.wasm"))
+            .expect("it is committed");
+        let index = fs::read_to_string(sample.join("_index.yaml")).expect("it is committed");
+        let hash =
+            index.lines().find_map(|line| line.trim().strip_prefix("hash: ")).expect("it names its guest");
+        let files = if self.entries.contains("name: files\n") {
+            ""
+        } else {
+            "- name: files\n  kind: fs.directory\n  directory: .\n"
+        };
+        let more: String = more.lines().map(|line| format!("  {line}\n")).collect();
+        self.entries(&format!(
+            "{files}- name: {name}\n  kind: process.wasm\n  fs: files\n  path: /worker.wasm\n  hash: {hash}\n  \
+             method: {method}\n{more}"
+        ))
+    }
+
     /// Adds a file of the application.
     pub(crate) fn file(self, path: &str, content: &str) -> Self {
         let path = self.folder.path().join(path);

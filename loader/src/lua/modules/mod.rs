@@ -21,12 +21,14 @@ pub(super) mod held;
 pub(super) mod http;
 #[cfg(feature = "http")]
 pub(super) mod http_client;
+pub(super) mod io;
 pub(super) mod json;
 pub(super) mod logger;
 pub(super) mod os;
 pub(super) mod payload;
 mod permission;
 mod places;
+pub(super) mod process;
 pub(super) mod registry;
 pub(super) mod security;
 #[cfg(feature = "http")]
@@ -56,10 +58,12 @@ const MODULES: &[(&str, Build)] = &[
     ("http", http::module),
     #[cfg(feature = "http")]
     ("http_client", http_client::module),
+    ("io", io::module),
     ("json", json::module),
     ("logger", logger::module),
     ("os", os::module),
     ("payload", payload::module),
+    ("process", process::module),
     ("registry", registry::module),
     ("security", security::module),
     ("time", time::module),
