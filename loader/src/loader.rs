@@ -278,6 +278,14 @@ impl Loader {
         entries.collect()
     }
 
+    /// Sends the events of the crate `tracing`, the loader's own among them, to the log that functions write
+    /// to: for a program without a subscriber of its own. Whether it could: not where there is one already.
+    #[cfg(feature = "telemetry")]
+    pub fn log_events(&self) -> bool {
+        let logger = crate::telemetry::Logger::new(&self.inner.settings, self.inner.options.log_times);
+        tracing::subscriber::set_global_default(logger).is_ok()
+    }
+
     /// A handle that does not keep the loader open.
     pub fn downgrade(&self) -> WeakLoader {
         WeakLoader { inner: Arc::downgrade(&self.inner) }

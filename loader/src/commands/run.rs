@@ -18,7 +18,14 @@ pub(super) fn run(loader: &Loader, started: Instant, run: &Run) -> Exit {
     if let Run::List = run {
         return list(loader);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // What is served has a log of its own; one call answers with its error alone.
+    #[cfg(feature = "telemetry")]
+    loader.log_events();
+    let bound = loader.clone();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Where the system refuses, threads run on any core: isolation is for speed alone.
+    runtime.enable_all().on_thread_start(move || drop(bound.bind_scheduler_thread()));
+    let runtime = match runtime.build() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("no runtime can be made: {error}"));

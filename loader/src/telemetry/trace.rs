@@ -63,6 +63,7 @@ pub enum SpanKind {
 
 /// A span that ended.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "only the exporter tells all of it"))]
 pub(super) struct Record {
     pub(super) trace: [u8; 16],
     pub(super) span: [u8; 8],
