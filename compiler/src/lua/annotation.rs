@@ -218,7 +218,7 @@ impl<'s> Parser<'s> {
         self.primary()
     }
 
-    /// `typeof(value.field)`, whatever type that is, or a type of that name.
+    /// `typeof(expression)`, whatever type that is, or a type of that name.
     fn type_of(&mut self) -> Result<Type, Mistake> {
         if !self.peek_is(0, "(") {
             return self.named();
@@ -226,12 +226,16 @@ impl<'s> Parser<'s> {
         self.erase()?;
         let open = self.token.start;
         self.erase_fixed("(")?;
-        self.erase_name()?;
-        while self.is(".") {
+        let mut depth = 1;
+        while depth > 0 {
+            match self.token.kind {
+                Kind::Fixed("(") => depth += 1,
+                Kind::Fixed(")") => depth -= 1,
+                Kind::End => return self.erase_closing(")", "(", open).map(|()| any()),
+                _ => {}
+            }
             self.erase()?;
-            self.erase_name()?;
         }
-        self.erase_closing(")", "(", open)?;
         Ok(any())
     }
 

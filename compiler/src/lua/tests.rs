@@ -340,6 +340,7 @@ fn types_of_real_applications() {
         ("local readonly: number = 1", "local readonly         = 1"),
         ("local x: readonly\nlocal y = 1", "local x          \nlocal y = 1"),
         ("type S = typeof(a.b) | nil", ";                         "),
+        ("local m: typeof(require(\"m\")) = nil", "local m                       = nil"),
         (
             "local function f(): string?, error? return g() end",
             "local function f()                  return g() end",
