@@ -21,7 +21,7 @@ Commands:
   call ID [ARG...]                 call a function; arguments and result in WAVE, of Lua in JSON
   call ID --json '[ARG, ...]'      the same in JSON
   call --trace ID [ARG...]         the same, then the tree of nested calls and their times on stderr
-  run [--preload]                  start every service that starts on its own, serve until a signal comes
+  run [--preload]                  start services that start on their own, serve until a signal
   run list                         commands of the bundle
   run [--host ID] NAME [ARG...]    run a command
   run [--host ID] -x ID [ARG...]   run a process at the terminal
@@ -46,8 +46,8 @@ Options:
   -V, --version   print the version
 
 A flag wins over its variable, that over `.wippy.yaml` as built, that over the default.
-Exit codes: 0 done, 1 the call or the check failed, 2 bad usage, 3 the bundle can't be used; `run NAME`:
-what the command says.
+Exit codes: 0 done, 1 the call or the check failed, 2 bad usage, 3 the bundle can't be used;
+`run NAME`: what the command says.
 ";
 
 /// What was asked for.

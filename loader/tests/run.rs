@@ -48,6 +48,7 @@ fn commands_read_write_and_say_how_they_end() {
 local io = require("io")
 return function(...)
     local line, err = io.readline()
+    if not line then return nil, err end
     io.print(line, ...)
     io.write("[", io.read(3), "]\n")
     io.eprint("to stderr", table.concat(io.args(), ","))

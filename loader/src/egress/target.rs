@@ -56,14 +56,15 @@ impl Target {
             return Err("the URL has a user, which belongs in a header".to_owned());
         }
         let host = normal(authority.host()).map_err(|()| format!("`{}` is no host", authority.host()))?;
-        let port =
-            match (authority.port_u16(), authority.port().is_none() && authority.as_str().ends_with(':')) {
-                (Some(0), _) | (None, true) => {
-                    return Err("the URL has no port that can be reached".to_owned());
-                }
-                (Some(port), _) => port,
-                (None, false) => encryption.port(),
-            };
+        // A port that is no number of 16 bits counts as none.
+        let names_port = authority.as_str().len() > authority.host().len();
+        let port = match (authority.port_u16(), names_port) {
+            (Some(0), _) | (None, true) => {
+                return Err("the URL has no port that can be reached".to_owned());
+            }
+            (Some(port), _) => port,
+            (None, false) => encryption.port(),
+        };
         let path = match uri.query() {
             Some(query) => format!("{}?{query}", without_dots(uri.path())),
             None => without_dots(uri.path()),
