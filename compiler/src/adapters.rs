@@ -1,5 +1,5 @@
 //! Adapters, which are linked into components at build time: those that an entry brings along
-//! ([`CustomAdapter`]), and those from WASI preview 1 to WASI 0.2.
+//! (`CustomAdapter`), and those from WASI preview 1 to WASI 0.2.
 //!
 //! Core modules that import `wasi_snapshot_preview1` get the adapters of the engine's own release: a
 //! module that exports `_start` is a command and becomes a component that exports `wasi:cli/run`; any

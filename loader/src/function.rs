@@ -30,6 +30,7 @@ use crate::telemetry::Seen;
 pub(crate) struct WasmFunction {
     pub(crate) id: Arc<EntryId>,
     /// Whether it is a process, which code of the registry spawns and does not call.
+    #[cfg(feature = "lua")]
     pub(crate) is_process: bool,
     pub(crate) wasm: WasmEntry,
     pub(crate) limits: EntryLimits,
@@ -103,6 +104,7 @@ impl WasmFunction {
         let milliseconds = limits.max_execution_ms.as_ref();
         let milliseconds = milliseconds.map(|value| number("limits.max_execution_ms", value)).transpose()?;
         Ok(Self {
+            #[cfg(feature = "lua")]
             is_process: kind.starts_with("process."),
             limits: EntryLimits::new(&limits, number)?,
             #[cfg(feature = "lua")]

@@ -22,9 +22,14 @@ use support::{Built, Caching, ECHO, Registry, WASI_IMPORTS};
 
 /// A bundle with entries of many kinds, for two targets; nothing in it does harm whatever its settings.
 fn mixed() -> Built {
+    mixed_with(43)
+}
+
+/// The same, whose `other` answers with `other`: mappings are shared by all tests of the process.
+fn mixed_with(other: u32) -> Built {
     let registry = Registry::new()
         .answer("answer", 42)
-        .answer("other", 43)
+        .answer("other", other)
         .guest("echo", ECHO, "nothing", "limits: {max_execution_ms: 1000, max_memory_bytes: 10000000}")
         .guest(
             "print",
@@ -133,7 +138,7 @@ fn manifests_with_changed_values() {
 /// The digests are those of the bundle as it was: the file is refused, and the rest serves.
 #[test]
 fn artifacts_with_changed_bytes() {
-    let built = mixed();
+    let built = mixed_with(44);
     let path = built.join(&built.artifact("other").path());
     let good = fs::read(&path).unwrap();
     mutation::run("artifact", |random| {
