@@ -47,11 +47,11 @@ const ALL: &[&str] =
 
 #[tokio::test]
 async fn a_guest_reads_and_writes_below_its_mount() {
-    let built = reach(Registry::new().entries(DATA), "{fs: data, guest: /work}", ALL)
+    let built = reach(Registry::new().entries(DATA), "{fs: data, guest: /space}", ALL)
         .file("data/in/file", "content")
         .build();
     let loader = in_its_root(&built);
-    assert_eq!(call(&loader, "mounts", &[]).await, Ok(Some(Val::List(vec![text("/work")]))));
+    assert_eq!(call(&loader, "mounts", &[]).await, Ok(Some(Val::List(vec![text("/space")]))));
     assert_eq!(outcome(&loader, "read", &["in/file"]).await, Ok("content".into()));
     assert_eq!(outcome(&loader, "make-dir", &["out"]).await, Ok(String::new()));
     assert_eq!(outcome(&loader, "write", &["out/new", "text"]).await, Ok(String::new()));
@@ -118,10 +118,10 @@ async fn a_read_only_mount_refuses_every_change() {
     let closed = "- name: closed\n  kind: fs.directory\n  directory: data\n  mode: \"0555\"\n";
     let embedded = "- name: embedded\n  kind: fs.embed\n  directory: data\n";
     for (entry, mount) in [
-        (DATA, "{fs: data, guest: /work, read_only: true}"),
-        (closed, "{fs: closed, guest: /work}"),
-        (embedded, "{fs: embedded, guest: /work}"),
-        (embedded, "{fs: embedded, guest: /work, read_only: false}"),
+        (DATA, "{fs: data, guest: /space, read_only: true}"),
+        (closed, "{fs: closed, guest: /space}"),
+        (embedded, "{fs: embedded, guest: /space}"),
+        (embedded, "{fs: embedded, guest: /space, read_only: false}"),
     ] {
         let built = reach(Registry::new().entries(entry), mount, ALL)
             .file("data/file", "content")
@@ -159,8 +159,8 @@ async fn preview_1_modules_are_held_in_their_mounts() {
             registry.guest(&format!("{prefix}{method}"), PREVIEW1_FILES, method, &more)
         })
     };
-    let registry = guests(Registry::new().entries(DATA), "", "{fs: data, guest: /work}");
-    let built = guests(registry, "ro-", "{fs: data, guest: /work, read_only: true}")
+    let registry = guests(Registry::new().entries(DATA), "", "{fs: data, guest: /space}");
+    let built = guests(registry, "ro-", "{fs: data, guest: /space, read_only: true}")
         .file("data/file", "content")
         .file("secret", "hush")
         .build();
@@ -173,17 +173,17 @@ async fn preview_1_modules_are_held_in_their_mounts() {
             other => panic!("{name}: {other:?}"),
         }
     };
-    assert_eq!(run("first-byte", &["/work/file"]).await, i32::from(b'c'));
-    assert_eq!(run("create", &["/work/new"]).await, 0);
+    assert_eq!(run("first-byte", &["/space/file"]).await, i32::from(b'c'));
+    assert_eq!(run("create", &["/space/new"]).await, 0);
     assert_eq!(fs::read_to_string(built.root().join("data/new")).unwrap(), "made");
-    for path in ["/work/../secret", "/work/relative", "/secret", "/etc/passwd"] {
+    for path in ["/space/../secret", "/space/relative", "/secret", "/etc/passwd"] {
         assert!(run("first-byte", &[path]).await < 0, "{path}");
         assert!(run("create", &[path]).await < 0, "{path}");
     }
-    assert!(run("link-to", &["/etc/passwd", "/work/own"]).await < 0);
-    assert_eq!(run("ro-first-byte", &["/work/file"]).await, i32::from(b'c'));
-    assert!(run("ro-create", &["/work/file"]).await < 0);
-    assert!(run("ro-create", &["/work/newer"]).await < 0);
+    assert!(run("link-to", &["/etc/passwd", "/space/own"]).await < 0);
+    assert_eq!(run("ro-first-byte", &["/space/file"]).await, i32::from(b'c'));
+    assert!(run("ro-create", &["/space/file"]).await < 0);
+    assert!(run("ro-create", &["/space/newer"]).await < 0);
     assert_eq!(fs::read_to_string(built.root().join("secret")).unwrap(), "hush");
 }
 
@@ -194,7 +194,7 @@ async fn a_mount_needs_the_scope_to_allow_it() {
                   effect: allow}\n- name: other\n  kind: security.policy\n  policy: {actions: fs.get, \
                   resources: \"app:files\", effect: allow}\n";
     let registry = Registry::new().entries(DATA).entries(policy);
-    let built = reach(registry, "{fs: data, guest: /work}", &["read"]).file("data/file", "content").build();
+    let built = reach(registry, "{fs: data, guest: /space}", &["read"]).file("data/file", "content").build();
     let loader = in_its_root(&built);
     let with = |policy: &str| {
         let scope: Scope = [loader.policy(&policy.parse().unwrap()).unwrap()].into_iter().collect();
@@ -214,8 +214,8 @@ async fn a_folder_that_is_missing_is_made_or_named() {
     let made =
         "- name: made\n  kind: fs.directory\n  directory: some/where\n  auto_init: true\n  mode: \"0700\"\n";
     let registry = Registry::new().entries(DATA).entries(made);
-    let registry = reach(registry, "{fs: data, guest: /work}", &["read"]);
-    let built = reach(registry, "{fs: made, guest: /work}", &["write"]).build();
+    let registry = reach(registry, "{fs: data, guest: /space}", &["read"]);
+    let built = reach(registry, "{fs: made, guest: /space}", &["write"]).build();
     let loader = in_its_root(&built);
     let data = built.root().join("data");
     let reason = format!("needs the folder `{}` of `app:data`, which is not there", data.display());
@@ -245,7 +245,7 @@ async fn a_folder_that_is_missing_is_made_or_named() {
 #[tokio::test]
 async fn a_damaged_file_of_the_bundle_is_not_mounted() {
     let embedded = "- name: embedded\n  kind: fs.embed\n  directory: data\n";
-    let built = reach(Registry::new().entries(embedded), "{fs: embedded, guest: /work}", &["read"])
+    let built = reach(Registry::new().entries(embedded), "{fs: embedded, guest: /space}", &["read"])
         .file("data/file", "content")
         .build();
     let path = built.body().head.files.keys().find(|path| path.ends_with("/file")).unwrap().clone();

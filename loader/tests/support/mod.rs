@@ -107,7 +107,7 @@ pub(crate) const WASI_IMPORTS: Guest = Guest {
 
 /// Tries to reach files, streams, sockets and HTTP servers.
 pub(crate) const REACH: Guest =
-    Guest { file: "reach.wasm", sha256: "069ff91134e283ecf051d582327bb50956e39d8b082d60ba7e189f8ebf8fbdd5" };
+    Guest { file: "reach.wasm", sha256: "2a12c9465f1d09385423d1ac56d0707fc6b17b10b9bdcfda7ee20e0723ca9c1e" };
 
 /// Uses files as C programs do, through preview 1.
 pub(crate) const PREVIEW1_FILES: Guest = Guest {
@@ -117,7 +117,7 @@ pub(crate) const PREVIEW1_FILES: Guest = Guest {
 
 /// Answers HTTP requests by `wasi:http` 0.2, bodies as streams.
 pub(crate) const SERVE: Guest =
-    Guest { file: "serve.wasm", sha256: "fe7d92889938cc8985078889034cd3e489a717c503b104eb3bdb116b991f9cf6" };
+    Guest { file: "serve.wasm", sha256: "72086aa934837fb070dc492ec5a7a8f90c1c9de047159ecbe764233556d030a3" };
 
 /// A registry of one namespace, in a folder of its own.
 pub(crate) struct Registry {
