@@ -155,8 +155,8 @@ fn check_is_bundle(folder: &Path) -> anyhow::Result<()> {
     if folder.join(BUILD_LOCK).is_file() || entries.next().is_none() {
         return Ok(());
     }
-    let manifest = fs::read(folder.join(MANIFEST_FILE));
-    if manifest.is_ok_and(|bytes| registry_schema::version::manifest_format(&bytes).is_ok()) {
+    let manifest = fs::read_to_string(folder.join(MANIFEST_FILE));
+    if manifest.is_ok_and(|text| registry_schema::version::manifest_format(&text).is_ok()) {
         return Ok(());
     }
     anyhow::bail!("`{}` is not empty and holds no bundle; name another folder with `--out`", folder.display())

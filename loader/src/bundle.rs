@@ -160,7 +160,8 @@ impl Bundle {
         };
         let expected = Expected { digest: record.digest, size: record.size };
         let bytes = self.read_file(path, expected).map_err(|error| format!("`{path}`: {error}"))?;
-        serde_json::from_slice(&bytes).map_err(|error| format!("`{path}`: {error}"))
+        let text = str::from_utf8(&bytes).map_err(|error| format!("`{path}`: {error}"))?;
+        serde_json::from_str(text).map_err(|error| format!("`{path}`: {error}"))
     }
 
     /// Opens a file of the bundle read-only, without following links.

@@ -5,6 +5,9 @@ mod commands;
 mod completions;
 mod explain;
 
+#[cfg(all(no_unwind_tables, panic = "unwind"))]
+compile_error!("`opt-level = \"z\"` leaves out the tables that unwinding needs; set `panic = \"abort\"` too");
+
 fn main() {
     let exit = match cli::parse(lexopt::Parser::from_env()) {
         Ok(cli::Request::Help) => commands::print(cli::HELP),

@@ -97,7 +97,7 @@ impl Envelope {
 
 /// Digest, signature and place of the body of a manifest in any layout.
 fn parse_outer(text: &str) -> Result<(String, Option<Signature>, Range<usize>), ManifestError> {
-    let format = version::manifest_format(text.as_bytes()).map_err(malformed)?;
+    let format = version::manifest_format(text).map_err(malformed)?;
     if format != MANIFEST_FORMAT {
         return Err(ManifestError::Format(format));
     }

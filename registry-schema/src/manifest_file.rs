@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::envelope::{Envelope, ManifestError, malformed};
@@ -53,16 +54,9 @@ impl Manifest {
     /// When the body is malformed.
     pub fn open(envelope: Envelope) -> Result<Self, ManifestError> {
         let Envelope { text, body, digest, signature } = envelope;
-        let (text, sections) = match Sections::find(&text, body.clone()) {
-            Ok(sections) => (text, sections),
-            // Written by other means: allowed, only slower.
-            Err(_) => {
-                let records: Body = serde_json::from_str(&text[body]).map_err(malformed)?;
-                let text = body_text(&records).map_err(malformed)?;
-                let sections = Sections::find(&text, 0..text.len())?;
-                (text, sections)
-            }
-        };
+        let sections = Sections::find(&text, body.clone());
+        // Written by other means: allowed, only slower.
+        let sections = sections.or_else(|_| Sections::scan(&text, body))?;
         let Sections { head, artifacts, entries } = sections;
         Ok(Self { text, digest, signature, head, artifacts, entries })
     }
@@ -97,11 +91,7 @@ impl Manifest {
     /// # Errors
     /// When a record is malformed.
     pub fn entry(&self, id: &EntryId) -> Result<Option<Entry>, ManifestError> {
-        #[derive(Deserialize)]
-        struct Key {
-            id: EntryId,
-        }
-        self.find(&self.entries, |key: &Key| key.id.cmp(id))
+        self.find(&self.entries, |key: &EntryKey| key.id.cmp(id))
     }
 
     /// The artifact of `component` in `profile` for `target`.
@@ -114,9 +104,8 @@ impl Manifest {
         profile: Profile,
         target: Target,
     ) -> Result<Option<Artifact>, ManifestError> {
-        self.find(&self.artifacts, |key: &Artifact| {
-            (key.component, key.profile, key.target).cmp(&(component, profile, target))
-        })
+        let wanted = ArtifactKey { component, profile, target };
+        self.find(&self.artifacts, |key: &ArtifactKey| key.cmp(&wanted))
     }
 
     /// Every artifact, sorted.
@@ -168,7 +157,21 @@ impl Manifest {
     }
 }
 
-/// The parts of a body in the fixed layout, by their place in the text.
+/// What entries are sorted by.
+#[derive(Deserialize)]
+struct EntryKey {
+    id: EntryId,
+}
+
+/// What artifacts are sorted by.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct ArtifactKey {
+    component: Digest,
+    profile: Profile,
+    target: Target,
+}
+
+/// The parts of a body, by their place in the text.
 struct Sections {
     head: Head,
     artifacts: Lines,
@@ -176,6 +179,7 @@ struct Sections {
 }
 
 impl Sections {
+    /// Those of a body in the fixed layout.
     fn find(text: &str, body: Range<usize>) -> Result<Self, ManifestError> {
         let mut lines = LineEnds { text, at: body.start, end: body.end };
         let first = lines.next().ok_or_else(|| malformed("empty"))?;
@@ -188,6 +192,43 @@ impl Sections {
             return Err(malformed("more after the end"));
         }
         Ok(Self { head, artifacts, entries })
+    }
+
+    /// Those of a body in any layout and order.
+    fn scan(text: &str, body: Range<usize>) -> Result<Self, ManifestError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Records<'a> {
+            head: Head,
+            #[serde(borrow)]
+            artifacts: Vec<&'a RawValue>,
+            #[serde(borrow)]
+            entries: Vec<&'a RawValue>,
+        }
+        fn sorted<K: DeserializeOwned, O: Ord>(
+            text: &str,
+            records: &[&RawValue],
+            key: impl Fn(K) -> O,
+        ) -> Result<Lines, ManifestError> {
+            let mut places = Vec::with_capacity(records.len());
+            for record in records {
+                let record = record.get();
+                // A raw value is a part of `text`.
+                let start = record.as_ptr() as usize - text.as_ptr() as usize;
+                places.push((
+                    key(serde_json::from_str(record).map_err(malformed)?),
+                    start..start + record.len(),
+                ));
+            }
+            places.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Ok(places.into_iter().map(|(_, place)| place).collect())
+        }
+        let records: Records<'_> = serde_json::from_str(&text[body]).map_err(malformed)?;
+        Ok(Self {
+            head: records.head,
+            artifacts: sorted(text, &records.artifacts, |key: ArtifactKey| key)?,
+            entries: sorted(text, &records.entries, |key: EntryKey| key.id)?,
+        })
     }
 }
 
@@ -295,7 +336,10 @@ mod tests {
         let bytes = to_bytes(&body).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(serde_json::from_value::<Body>(json["body"].clone()).unwrap(), body);
-        let text = json["body"].to_string();
+        // `serde_json`'s objects are sorted by key, so the head comes last.
+        let mut turned = json["body"].clone();
+        turned["entries"].as_array_mut().unwrap().reverse();
+        let text = turned.to_string();
         let digest = body_digest(&text);
         let other = format!(
             "{{\"signature\": null, \"body\": {text}, \"digest\": \"{digest}\", \"format\": {MANIFEST_FORMAT}}}"

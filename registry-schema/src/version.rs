@@ -12,13 +12,13 @@ pub const MANIFEST_FORMAT: u64 = 3;
 /// Reads nothing but the format number of a manifest.
 ///
 /// # Errors
-/// When the bytes are no JSON object with a number under `format`.
-pub fn manifest_format(bytes: &[u8]) -> Result<u64, serde_json::Error> {
+/// When the text is no JSON object with a number under `format`.
+pub fn manifest_format(text: &str) -> Result<u64, serde_json::Error> {
     #[derive(Deserialize)]
     struct Probe {
         format: u64,
     }
-    serde_json::from_slice::<Probe>(bytes).map(|probe| probe.format)
+    serde_json::from_str::<Probe>(text).map(|probe| probe.format)
 }
 
 #[cfg(test)]
@@ -27,8 +27,8 @@ mod tests {
 
     #[test]
     fn format_is_read_alone() {
-        assert_eq!(manifest_format(br#"{"format": 9, "body": {"unknown": [1]}}"#).unwrap(), 9);
-        assert!(manifest_format(b"{}").is_err());
-        assert!(manifest_format(br#"{"format": "1"}"#).is_err());
+        assert_eq!(manifest_format(r#"{"format": 9, "body": {"unknown": [1]}}"#).unwrap(), 9);
+        assert!(manifest_format("{}").is_err());
+        assert!(manifest_format(r#"{"format": "1"}"#).is_err());
     }
 }

@@ -7,7 +7,12 @@
 //! A row costs 22 KB of code with the feature `p3`, most of it wasmtime's own, so there are but six: those of
 //! functions that transform, read or render bytes.
 
+#[cfg(feature = "lua")]
 mod item;
+#[cfg(feature = "lua")]
+mod rows;
+#[cfg(not(feature = "lua"))]
+#[path = "no_rows.rs"]
 mod rows;
 mod value;
 

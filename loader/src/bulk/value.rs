@@ -4,6 +4,7 @@ use wasmtime::component::Val;
 
 /// An argument or a result.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(not(feature = "lua"), expect(dead_code, reason = "only Lua has bytes as one whole"))]
 pub(crate) enum Value {
     /// A dynamic value.
     Val(Val),
