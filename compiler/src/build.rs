@@ -13,6 +13,7 @@ use crate::bundle::{NewFile, Output};
 use crate::cache::{CACHE_BYTES_MAX, Cache};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Strictness};
 use crate::embed::{self, Carried};
+use crate::front::Selection;
 use crate::lua::{self, LuaPlan};
 use crate::plan::{ComponentInfo, Memo, PlanOptions, Planned, plan};
 use crate::precompile::{Compiled, Counts, Failure, precompile};
@@ -26,6 +27,8 @@ use crate::{front, self_check};
 pub struct CheckOptions {
     /// Whether warnings are errors.
     pub strictness: Strictness,
+    /// Profiles of `.wippy.yaml`, laid over it in this order.
+    pub profiles: Vec<String>,
 }
 
 /// How a bundle is built.
@@ -39,6 +42,8 @@ pub struct BuildOptions {
     pub cache: Option<Cache>,
     /// Whether warnings are errors.
     pub strictness: Strictness,
+    /// Profiles of `.wippy.yaml`, laid over it in this order.
+    pub profiles: Vec<String>,
     /// How a top-level `result` reaches Lua where an entry does not say.
     pub results: Results,
     /// What signs the bundle; `None` leaves it unsigned.
@@ -68,7 +73,8 @@ pub struct Written {
 /// Everything but code generation and writing.
 pub fn check(root: &Path, options: &CheckOptions) -> Vec<Diagnostic> {
     let mut diagnostics = Diagnostics::new(options.strictness);
-    if let Some(registry) = front::read(root, None, &mut diagnostics) {
+    let selection = Selection { out: None, profiles: &options.profiles };
+    if let Some(registry) = front::read(root, selection, &mut diagnostics) {
         let planned = plan(&registry, PlanOptions::default(), &mut diagnostics);
         lua::plan(&registry, &planned, &mut diagnostics);
         embed::read(&registry, &mut diagnostics);
@@ -93,7 +99,8 @@ fn run(
     // Held to the end: what a build has read is not older than what another one has written meanwhile, and
     // what it checks at the end is its own.
     let output = Output::lock(&options.out);
-    let registry = front::read(root, Some(&options.out), diagnostics)?;
+    let selection = Selection { out: Some(&options.out), profiles: &options.profiles };
+    let registry = front::read(root, selection, diagnostics)?;
     let memo = options.cache.as_ref().map(|cache| cache as &dyn Memo);
     let planned = plan(&registry, PlanOptions { results: options.results, memo }, diagnostics);
     let lua = lua::plan(&registry, &planned, diagnostics);

@@ -45,6 +45,9 @@ pub(crate) struct CheckArgs {
     /// Folder of the application.
     #[arg(default_value = ".")]
     pub(crate) root: PathBuf,
+    /// Profile of `.wippy.yaml` that is laid over it; may be repeated, later ones win.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -67,6 +70,9 @@ pub(crate) struct BuildArgs {
     /// Folder of the application.
     #[arg(default_value = ".")]
     pub(crate) root: PathBuf,
+    /// Profile of `.wippy.yaml` that is laid over it; may be repeated, later ones win.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
     /// Folder that the bundle is written to.
     #[arg(long, default_value = "dist")]
     pub(crate) out: PathBuf,
@@ -113,6 +119,9 @@ pub(crate) struct TypesArgs {
     /// Folder of the application.
     #[arg(default_value = ".")]
     pub(crate) root: PathBuf,
+    /// Profile of `.wippy.yaml` that is laid over it; may be repeated, later ones win.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
     /// How a top-level result reaches Lua where an entry does not say.
     #[arg(long, value_enum, default_value_t = ResultsArg::Pair)]
     pub(crate) results: ResultsArg,

@@ -73,9 +73,10 @@ codes! {
     E0106 ModulePacked Error "a module is only there as a `.wapp` pack"
         "Packs are not read. Write `options: {unpack_modules: true}` into `wippy.lock` and run \
          `wippy install`, which unpacks every module into a folder beside its pack."
-    E0107 ModuleMissing Error "a module that `wippy.lock` names is not installed"
-        "The lock file pins a module, and neither its folder nor its pack is below `directories.modules`. \
-         Run `wippy install`, or remove the module from the lock file."
+    E0107 ModuleMissing Warning "a module is not installed"
+        "`wippy.lock` pins a module or an `ns.dependency` asks for one, and neither its folder nor its pack is \
+         below `directories.modules`. Entries that need something of it are unavailable. Run `wippy install`, \
+         which installs what is pinned, or `wippy update`, which pins what dependencies ask for."
     E0108 ConfigInvalid Error "`.wippy.yaml` can't be used"
         "The file is not valid YAML, or one of its sections has another shape than documented: `override`, \
          `vars` and the sections of the runtime are mappings, `disable` holds the lists `namespaces` and \
@@ -93,6 +94,10 @@ codes! {
     E0112 RootUnusable Error "the root is not a readable folder"
         "The root argument names the folder that holds `wippy.lock` or the registry itself; without it, the \
          current folder is used."
+    E0113 SettingUnknown Warning "a setting of `.wippy.yaml` is not known"
+        "The section has no such setting, so it has no effect and does not travel. It is misspelt, or of \
+         another version. In the sections `security` and `wasm`, whose settings restrict, an unknown one is \
+         an error."
 
     E0201 EntryShape Error "an entry is not written as an entry"
         "An entry is a mapping with the texts `name` and `kind`, an optional mapping `meta`, and the fields \
@@ -121,8 +126,7 @@ codes! {
         "Ids are unique in an application, whatever file or module they come from. Rename one of the \
          entries, or disable one in `.wippy.yaml`."
     E0210 DuplicateName Error "a name that must be unique is given twice"
-        "Names of commands and public names of variables are unique in an application; variables, guest \
-         paths and adapters are unique in their entry. Rename or remove one of them."
+        "Variables, guest paths and adapters are unique in their entry. Rename or remove one of them."
     E0211 PlaceholderAtBuild Error "a field that the build needs holds a placeholder"
         "Placeholders such as `${env:NAME}` are resolved when the loader boots, and the build needs this \
          field: it says what is compiled. Write the value, or choose it at build time through `override` in \
@@ -139,11 +143,14 @@ codes! {
     E0215 FieldUnused Warning "a field has no effect on this entry"
         "The field is known and means nothing here: `fs`, `path` and `hash` name a binary, `source` is text, \
          `wit` and `adapters` are for core modules. Remove it, or change the kind."
+    E0216 NameTaken Warning "a public name leads to another entry"
+        "Names of commands and public names of variables are those of one entry. Where several have the same, \
+         the name leads to the one with the smallest id, and the others are reached by their ids alone. Rename \
+         or disable one of them."
 
     E0301 ReferenceMissing Error "a reference points nowhere"
         "The field names an entry that does not exist. A name without a namespace means the namespace of \
-         the entry that it stands in. The entry may be misspelt, disabled in `.wippy.yaml`, or part of a \
-         module that is not installed."
+         the entry that it stands in. The entry may be misspelt or disabled in `.wippy.yaml`."
     E0302 ReferenceKind Error "a reference points to an entry of the wrong kind"
         "The entry exists and is of a kind that can't be used here, such as a function where a file system \
          is needed."
@@ -193,6 +200,11 @@ codes! {
     E0316 LuaArgumentCount Warning "a call from Lua has too few or too many arguments"
         "The signature of a WebAssembly function says how many arguments it takes; options at its end may be \
          left out. The call will fail when it is reached."
+    E0317 ReferenceUnmet Warning "a reference points to what is not there; its entry is unavailable"
+        "The field names an entry that does not exist, and the rest of the application runs without it: the \
+         reference stands in a module or leads into one, whose version may be another than was meant, or it is \
+         followed late, such as the function of an endpoint. The entry that has it is carried, and calls to it \
+         fail with `UNAVAILABLE`. Correct the id, or install the module that has it."
 
     E0401 WatSyntax Error "WebAssembly text is not valid"
         "The text can't be parsed as a module or component. The place is that in the text itself, also when \

@@ -2,7 +2,6 @@
 //!
 //! `vars` are put in place of `${name}` here; `${env:NAME}` and `${NAME|default}` are resolved at boot
 //! and travel as written. Only the sections that the loader reads travel: others may hold secrets.
-//! Profiles are not selected.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +10,16 @@ use registry_schema::document::{Key, Node, Value};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, SourceFile};
 use crate::lock::{Replacement, replacements};
+use crate::profiles::overlay;
 use crate::read;
 use crate::vars::Vars;
 use registry_schema::suggest::did_you_mean;
 
 /// Name of the file, in the root.
 pub(crate) const CONFIG_FILE: &str = ".wippy.yaml";
+
+/// Sections whose settings restrict: one that is not understood must not be dropped.
+const RESTRICTING: [&str; 2] = ["security", "wasm"];
 
 /// The file, checked; all empty when there is none.
 #[derive(Debug, Default)]
@@ -36,14 +39,22 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the file in `root`.
-    pub(crate) fn read(root: &Path, diagnostics: &mut Diagnostics) -> Self {
+    /// Reads the file in `root`, with the profiles of these names laid over it.
+    pub(crate) fn read(root: &Path, profiles: &[String], diagnostics: &mut Diagnostics) -> Self {
         let path = root.join(CONFIG_FILE);
         if !path.is_file() {
+            for profile in profiles {
+                let message = format!("there is no profile `{profile}`");
+                let help = format!("profiles stand in `{CONFIG_FILE}`, which is not there");
+                diagnostics.push(Diagnostic::new(Code::ConfigInvalid, message).help(help));
+            }
             return Self::default();
         }
         match read::yaml(&path, CONFIG_FILE.to_owned()) {
-            Ok((file, node)) => Reader { file, diagnostics }.config(&node),
+            Ok((file, node)) => {
+                let node = overlay(node, profiles, &file, diagnostics);
+                Reader { file, diagnostics }.config(&node)
+            }
             Err(diagnostic) => {
                 diagnostics.push(Diagnostic { code: Code::ConfigInvalid, ..*diagnostic });
                 Self::default()
@@ -93,7 +104,8 @@ impl Reader<'_> {
             }
         }
         for problem in loader::settings::check(&sections) {
-            self.setting(node, problem);
+            let is_dropped = problem.is_unknown && drop_setting(&mut sections, &problem.path);
+            self.setting(node, problem, if is_dropped { Code::SettingUnknown } else { Code::ConfigInvalid });
         }
         Config {
             file: Some(self.file),
@@ -148,7 +160,7 @@ impl Reader<'_> {
     }
 
     /// Says what is wrong with a setting, at the innermost key of its path.
-    fn setting(&mut self, node: &Node, problem: loader::settings::Problem) {
+    fn setting(&mut self, node: &Node, problem: loader::settings::Problem, code: Code) {
         let mut span = node.span;
         let mut within = Some(node);
         for part in problem.path.split('.') {
@@ -158,8 +170,8 @@ impl Reader<'_> {
             within = Some(node);
         }
         let message = format!("setting `{}`: {}", problem.path, problem.message);
-        let mut diagnostic =
-            Diagnostic::new(Code::ConfigInvalid, message).at(Place { file: Arc::clone(&self.file), span });
+        let place = Place { file: Arc::clone(&self.file), span };
+        let mut diagnostic = Diagnostic::new(code, message).at(place);
         diagnostic.help = problem.help;
         self.diagnostics.push(diagnostic);
     }
@@ -169,4 +181,19 @@ impl Reader<'_> {
         let place = Place { file: Arc::clone(&self.file), span: node.span };
         self.diagnostics.push(Diagnostic::new(Code::ConfigInvalid, message).at(place));
     }
+}
+
+/// Takes the setting at `path` out of `sections`, unless its section restricts what may be done.
+fn drop_setting(sections: &mut serde_json::Map<String, serde_json::Value>, path: &str) -> bool {
+    let Some((section, below)) = path.split_once('.') else { return false };
+    if RESTRICTING.contains(&section) {
+        return false;
+    }
+    let (parents, last) = match below.rsplit_once('.') {
+        Some((parents, last)) => (parents.split('.').collect(), last),
+        None => (Vec::new(), below),
+    };
+    let section = sections.get_mut(section);
+    let parent = parents.into_iter().try_fold(section, |value, part| Some(value?.get_mut(part))).flatten();
+    parent.and_then(serde_json::Value::as_object_mut).is_some_and(|fields| fields.remove(last).is_some())
 }

@@ -8,12 +8,20 @@ use crate::lock::LOCK_FILE;
 use crate::registry::Registry;
 use crate::{parse, resolve, shown, walk};
 
-/// Reads the registry in the folder `root`; `out` is the folder that a bundle is written to, which is
-/// not walked (relative to `root` unless absolute).
+/// What of a folder is read, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection<'a> {
+    /// Folder that a bundle is written to, which is not walked; relative to the root unless absolute.
+    pub out: Option<&'a Path>,
+    /// Profiles of `.wippy.yaml`, laid over it in this order.
+    pub profiles: &'a [String],
+}
+
+/// Reads the registry in the folder `root`.
 ///
 /// Every fault goes to `diagnostics`, and reading goes on with what is independent of it; entries that
 /// can't be read are left out. `None` only when `root` is no readable folder.
-pub fn read(root: &Path, out: Option<&Path>, diagnostics: &mut Diagnostics) -> Option<Registry> {
+pub fn read(root: &Path, selection: Selection<'_>, diagnostics: &mut Diagnostics) -> Option<Registry> {
     let folder = match root.canonicalize() {
         Ok(folder) if folder.is_dir() => folder,
         result => {
@@ -26,8 +34,8 @@ pub fn read(root: &Path, out: Option<&Path>, diagnostics: &mut Diagnostics) -> O
             return None;
         }
     };
-    let config = Config::read(&folder, diagnostics);
-    let walked = walk::walk(&folder, out, &config, diagnostics);
+    let config = Config::read(&folder, selection.profiles, diagnostics);
+    let walked = walk::walk(&folder, selection.out, &config, diagnostics);
     let entries = parse::parse(&walked, diagnostics);
     if entries.is_empty() && !diagnostics.has_errors() {
         let diagnostic = Diagnostic::new(Code::RegistryEmpty, "no entries were found");
@@ -37,7 +45,7 @@ pub fn read(root: &Path, out: Option<&Path>, diagnostics: &mut Diagnostics) -> O
         };
         diagnostics.push(diagnostic.help(help));
     }
-    Some(resolve::resolve(walked.root, entries, config, diagnostics))
+    Some(resolve::resolve(walked, entries, config, diagnostics))
 }
 
 /// The folder that `file`, a definition file of the registry in `root`, was loaded from as a module or

@@ -140,11 +140,11 @@ fn is_for(parameter: &Parameter, requirement: &RawEntry) -> bool {
     parameter.name == requirement.id.name() && belongs(requirement, &parameter.component)
 }
 
-/// Whether the requirement is of the module `component`: its files are, or its namespace says so.
-fn belongs(requirement: &RawEntry, component: &str) -> bool {
+/// Whether the entry is of the module `component`: its files are, or its namespace says so.
+pub(crate) fn belongs(entry: &RawEntry, component: &str) -> bool {
     let namespace = component.replace('/', ".");
-    let own = requirement.id.namespace().as_str();
-    requirement.origin.module.as_deref() == Some(component)
+    let own = entry.id.namespace().as_str();
+    entry.origin.module.as_deref() == Some(component)
         || own.strip_prefix(namespace.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
@@ -232,9 +232,9 @@ fn target(item: &Node, entry: &RawEntry) -> Result<(EntryId, String, bool), Stri
     };
     let reference: EntryRef = field("entry")?.parse().map_err(|error| format!("{error}"))?;
     let written = field("path")?;
-    let (path, appends) = match written.strip_suffix("+=") {
-        Some(path) => (path, true),
-        None => (written, false),
+    let (path, appends) = match written.trim().strip_suffix("+=") {
+        Some(path) => (path.trim_end(), true),
+        None => (written.trim(), false),
     };
     let path = path.strip_prefix('.').unwrap_or(path);
     if path.is_empty() || path.split('.').any(str::is_empty) {

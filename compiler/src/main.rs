@@ -64,7 +64,10 @@ fn results(argument: ResultsArg) -> Results {
 }
 
 fn run_check(args: &CheckArgs) -> Exit {
-    let diagnostics = check(&args.root, &CheckOptions { strictness: strictness(&args.common) });
+    let diagnostics = check(
+        &args.root,
+        &CheckOptions { strictness: strictness(&args.common), profiles: args.profile.clone() },
+    );
     say(&seen_from_here(diagnostics, &args.root), &args.common)
 }
 
@@ -100,6 +103,7 @@ fn run_build(args: &BuildArgs) -> Exit {
         targets,
         cache,
         strictness: strictness(&args.common),
+        profiles: args.profile.clone(),
         results: results(args.results),
         sign_key,
     };
@@ -226,7 +230,7 @@ fn contents(bundle: &Path) -> Result<Contents, String> {
 
 /// Prints annotations to stdout; what is to be said of the registry goes to stderr.
 fn run_types(args: &TypesArgs) -> Exit {
-    let (text, diagnostics) = types(&args.root, results(args.results));
+    let (text, diagnostics) = types(&args.root, &args.profile, results(args.results));
     let common = Common { strict: false, message_format: MessageFormat::Human, quiet: false };
     match (say(&seen_from_here(diagnostics, &args.root), &common), text) {
         (Exit::Done, Some(text)) => print(&text),

@@ -1,4 +1,4 @@
-//! References between entries: each must lead to an entry of a kind that fits.
+//! References between entries: each must lead to an entry of a kind that fits, or makes its own unavailable.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,9 @@ use registry_schema::authored::scalar::Templated;
 use registry_schema::{EntryId, EntryRef, decode};
 
 use crate::constraints::lifecycle;
-use crate::diagnostic::{Code, Diagnostics, Place};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
 use crate::link::{Unmet, waits_for};
+use crate::modules::{Modules, Origin};
 use crate::offered::is_known;
 use crate::raw::RawEntry;
 use crate::tree;
@@ -79,6 +80,21 @@ impl Wanted {
             Self::Any => "an entry",
         }
     }
+
+    /// Whether it is followed when something is called or started, and not before: an application without it
+    /// runs, but for what needs it.
+    fn is_followed_late(self) -> bool {
+        matches!(
+            self,
+            Self::Function
+                | Self::Process
+                | Self::Host
+                | Self::Policy
+                | Self::Storage
+                | Self::Variable
+                | Self::Any
+        )
+    }
 }
 
 /// All entries by id, for looking references up.
@@ -89,6 +105,8 @@ pub(crate) struct Index<'e> {
     pub(crate) disabled: &'e BTreeSet<EntryId>,
     /// Fields that wait for a value of whoever mounts the module.
     unmet: &'e Unmet,
+    /// Modules that may have what is not there.
+    modules: &'e Modules,
     /// Public names of variables.
     pub(crate) variables: BTreeSet<String>,
     /// Missing references for which a similar id may still be looked for.
@@ -101,14 +119,14 @@ impl<'e> Index<'e> {
         kinds: &'e BTreeMap<EntryId, String>,
         disabled: &'e BTreeSet<EntryId>,
         unmet: &'e Unmet,
+        modules: &'e Modules,
         definitions: impl Iterator<Item = &'d Definition>,
     ) -> Self {
         let variables = definitions.filter_map(public_name).map(str::to_owned).collect();
-        Self { kinds, disabled, unmet, variables, suggestions: SUGGESTIONS_MAX }
+        Self { kinds, disabled, unmet, modules, variables, suggestions: SUGGESTIONS_MAX }
     }
 
-    /// Checks all references of an entry; says why it can't run if one waits for a requirement's value,
-    /// of which a warning has told.
+    /// Checks all references of an entry; says why it can't run if what one leads to may be missing.
     pub(crate) fn check(
         &mut self,
         raw: &RawEntry,
@@ -124,10 +142,12 @@ impl<'e> Index<'e> {
                 if matches!(wanted, Wanted::Variable) && self.variables.contains(&name) {
                     continue;
                 }
-                match self.unmet.get(&(raw.id.clone(), path.clone())) {
-                    Some(requirement) => lacking = Some(waits_for(requirement)),
+                let reason = match self.unmet.get(&(raw.id.clone(), path.clone())) {
+                    // Of this a warning has told.
+                    Some(requirement) => Some(waits_for(requirement)),
                     None => self.missing(raw, &path, &id, wanted, diagnostics),
-                }
+                };
+                lacking = lacking.or(reason);
                 continue;
             };
             if is_known(kind) && !wanted.accepts(kind) {
@@ -139,6 +159,7 @@ impl<'e> Index<'e> {
         lacking
     }
 
+    /// Reports a reference that leads nowhere; says why the entry can't run if that is no error.
     fn missing(
         &mut self,
         raw: &RawEntry,
@@ -146,26 +167,46 @@ impl<'e> Index<'e> {
         id: &EntryId,
         wanted: Wanted,
         diagnostics: &mut Diagnostics,
-    ) {
+    ) -> Option<String> {
+        let place = raw.place_of(path);
+        let modules = self.modules;
+        let origin = modules.origin(id, &place);
+        if let Some(Origin::Absent(candidates)) = &origin {
+            return Some(not_installed(id, candidates));
+        }
+        let is_fatal = origin.is_none() && !wanted.is_followed_late();
+        let code = if is_fatal { Code::ReferenceMissing } else { Code::ReferenceUnmet };
         let message = format!("there is no entry `{id}`");
-        let mut diagnostic = raw.report(Code::ReferenceMissing, message).at(raw.place_of(path));
-        diagnostic.help = if self.disabled.contains(id) {
-            Some("it is disabled in `.wippy.yaml`".to_owned())
-        } else {
-            self.similar(id, wanted)
+        let mut diagnostic = raw.report(code, message.clone()).at(place);
+        diagnostic.help = match origin {
+            _ if self.disabled.contains(id) => Some("it is disabled in `.wippy.yaml`".to_owned()),
+            Some(Origin::Installed(module)) => {
+                let other = || format!("it may be in another version of the module `{module}`");
+                Some(self.similar(raw, id, wanted).unwrap_or_else(other))
+            }
+            _ => self.similar(raw, id, wanted),
         };
         diagnostics.push(diagnostic);
+        (!is_fatal).then_some(message)
     }
 
     /// The same name in another namespace, else a similar id, of a kind that fits.
-    fn similar(&mut self, id: &EntryId, wanted: Wanted) -> Option<String> {
+    fn similar(&mut self, raw: &RawEntry, id: &EntryId, wanted: Wanted) -> Option<String> {
         self.suggestions = self.suggestions.checked_sub(1)?;
-        let fitting = || self.kinds.iter().filter(|(_, kind)| wanted.accepts(kind)).map(|(id, _)| id);
+        let fits = |(other, kind): &(&EntryId, &String)| **other != raw.id && wanted.accepts(kind);
+        let fitting = || self.kinds.iter().filter(fits).map(|(id, _)| id);
         if let Some(other) = fitting().find(|other| other.name() == id.name()) {
             return Some(format!("did you mean `{other}`?"));
         }
         let ids: Vec<String> = fitting().map(EntryId::to_string).collect();
         did_you_mean(&id.to_string(), ids.iter().map(String::as_str))
+    }
+}
+
+fn not_installed(id: &EntryId, candidates: &[&str]) -> String {
+    match candidates {
+        [module] => format!("needs `{id}` of the module `{module}`, which is not installed"),
+        _ => format!("needs `{id}`, and modules that may have it are not installed"),
     }
 }
 
@@ -262,40 +303,38 @@ fn public_name(definition: &Definition) -> Option<&str> {
     }
 }
 
-/// Names that are unique in an application: commands and public names of variables.
+/// Names by which an application's entries are found besides their ids: of commands, and public ones of
+/// variables. One that several have leads to the smallest id.
 #[derive(Debug, Default)]
-pub(crate) struct Names(BTreeMap<(&'static str, String), Place>);
+pub(crate) struct Names(BTreeMap<(&'static str, String), BTreeMap<EntryId, Place>>);
 
 impl Names {
-    /// Notes the names of an entry; reports one that is taken.
-    pub(crate) fn note(&mut self, raw: &RawEntry, definition: &Definition, diagnostics: &mut Diagnostics) {
+    /// Notes the names of an entry.
+    pub(crate) fn note(&mut self, raw: &RawEntry, definition: &Definition) {
         if let Some(name) = public_name(definition) {
-            self.take("variable", name, raw, "variable", diagnostics);
+            self.take("variable", name, raw, "variable");
         }
         if matches!(definition, Definition::ProcessWasm(_) | Definition::ProcessLua(_))
             && let Ok((ProcessMeta { command: Some(command) }, _)) = decode::decode(&raw.meta)
         {
-            self.take("command", &command.name, raw, "meta.command.name", diagnostics);
+            self.take("command", &command.name, raw, "meta.command.name");
         }
     }
 
-    fn take(
-        &mut self,
-        what: &'static str,
-        name: &str,
-        raw: &RawEntry,
-        path: &str,
-        diagnostics: &mut Diagnostics,
-    ) {
-        let place = raw.place_of(path);
-        match self.0.get(&(what, name.to_owned())) {
-            None => {
-                self.0.insert((what, name.to_owned()), place);
-            }
-            Some(first) => {
-                let message = format!("the {what} `{name}` is already there");
-                let help = format!("the other is at {}:{}", first.file.path, first.span.line);
-                diagnostics.push(raw.report(Code::DuplicateName, message).at(place).help(help));
+    fn take(&mut self, what: &'static str, name: &str, raw: &RawEntry, path: &str) {
+        let all = self.0.entry((what, name.to_owned())).or_default();
+        all.insert(raw.id.clone(), raw.place_of(path));
+    }
+
+    /// Warns of those that several entries have.
+    pub(crate) fn report(self, diagnostics: &mut Diagnostics) {
+        for ((what, name), entries) in self.0 {
+            let mut entries = entries.into_iter();
+            let Some((first, _)) = entries.next() else { continue };
+            for (id, place) in entries {
+                let message =
+                    format!("the {what} `{name}` is `{first}`, this one is reached by its id alone");
+                diagnostics.push(Diagnostic::new(Code::NameTaken, message).entry(&id).at(place));
             }
         }
     }

@@ -4,8 +4,7 @@
 //! In order: what `.wippy.yaml` disables is taken out; ids are unique; overrides and requirements put
 //! values in; then, entry by entry, files are brought in and fields get their types; last, references.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 use registry_schema::EntryId;
 use registry_schema::authored::Definition;
@@ -15,26 +14,30 @@ use crate::config::Config;
 use crate::diagnostic::{Code, Diagnostics};
 use crate::include::{self, Included, Texts};
 use crate::link::Unmet;
+use crate::modules::Modules;
 use crate::offered::{is_known, lacking, offered};
 use crate::overrides::{self, Stage};
 use crate::parse::similar_kind;
 use crate::raw::RawEntry;
 use crate::references::{Index, Names};
 use crate::registry::{Entry, Registry};
+use crate::walk::Walked;
 use crate::{constraints, fields, limits, link};
 
-/// Makes the registry of `entries`, which are in the order in which they were found.
+/// Makes the registry of `entries`, which are in the order in which they were found by `walked`.
 pub(crate) fn resolve(
-    root: PathBuf,
+    walked: Walked,
     mut entries: Vec<RawEntry>,
     config: Config,
     diagnostics: &mut Diagnostics,
 ) -> Registry {
+    let root = walked.root;
     let disabled = overrides::disable(&mut entries, &config, diagnostics);
     unique(&mut entries, diagnostics);
     overrides::apply(&mut entries, &disabled, &config, Stage::BeforeLink, diagnostics);
     let unmet = link::link(&mut entries, &disabled, diagnostics);
     overrides::apply(&mut entries, &disabled, &config, Stage::AfterLink, diagnostics);
+    let modules = Modules::new(&entries, &walked.installed, &walked.missing, diagnostics);
 
     let kinds: BTreeMap<_, _> = entries.iter().map(|entry| (entry.id.clone(), entry.kind.clone())).collect();
     let mut texts = Texts::default();
@@ -46,7 +49,9 @@ pub(crate) fn resolve(
             typed.push(Ready { raw, included, definition, unavailable });
         }
     }
-    check_references(&mut typed, &kinds, &disabled, &unmet, diagnostics);
+    let definitions = typed.iter().map(|ready| &ready.definition);
+    let index = Index::new(&kinds, &disabled, &unmet, &modules, definitions);
+    check_references(&mut typed, index, diagnostics);
     let usable = typed.into_iter().filter(|ready| !ready.included.is_incomplete);
     let entries = usable.map(Ready::entry).map(|entry| (entry.id.clone(), entry)).collect();
     Registry { root, entries, kinds, config: config.sections }
@@ -147,19 +152,12 @@ fn name_builtins(raw: &mut RawEntry, kinds: &BTreeMap<EntryId, String>) {
     }
 }
 
-fn check_references(
-    typed: &mut [Ready],
-    kinds: &BTreeMap<EntryId, String>,
-    disabled: &BTreeSet<EntryId>,
-    unmet: &Unmet,
-    diagnostics: &mut Diagnostics,
-) {
-    let definitions = typed.iter().map(|ready| &ready.definition);
-    let mut index = Index::new(kinds, disabled, unmet, definitions);
+fn check_references(typed: &mut [Ready], mut index: Index<'_>, diagnostics: &mut Diagnostics) {
     let mut names = Names::default();
     for Ready { raw, definition, unavailable, .. } in typed {
         let lacking = index.check(raw, definition, diagnostics);
         *unavailable = unavailable.take().or(lacking);
-        names.note(raw, definition, diagnostics);
+        names.note(raw, definition);
     }
+    names.report(diagnostics);
 }

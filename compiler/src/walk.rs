@@ -6,7 +6,7 @@
 //! build output are skipped. Folders behind symbolic links are not entered, as today's runtime does:
 //! what they lead to is walked anyway, or is not part of the project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::config::Config;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::lock::Lock;
+use crate::lock::{LOCK_FILE, Lock};
 use crate::shown::{io_reason, show, whole};
 
 /// What was found.
@@ -24,6 +24,10 @@ pub(crate) struct Walked {
     pub(crate) root: PathBuf,
     /// Candidates: sources first, then replaced modules, then modules.
     pub(crate) files: Vec<Candidate>,
+    /// Modules that are there in one form or another.
+    pub(crate) installed: BTreeSet<String>,
+    /// Modules that `wippy.lock` pins and that are not there.
+    pub(crate) missing: BTreeSet<String>,
 }
 
 /// A YAML file that may be a definition file.
@@ -63,7 +67,8 @@ pub(crate) fn walk(
         replaced: BTreeMap::new(),
         files: Vec::new(),
         packs: Vec::new(),
-        found: Vec::new(),
+        found: BTreeSet::new(),
+        missing: BTreeSet::new(),
         diagnostics,
     };
     match &lock {
@@ -77,7 +82,8 @@ pub(crate) fn walk(
             walk.missing(lock);
         }
     }
-    Walked { root: root.to_owned(), files: walk.files }
+    let Walk { files, found, missing, .. } = walk;
+    Walked { root: root.to_owned(), files, installed: found, missing }
 }
 
 struct Walk<'a> {
@@ -89,8 +95,8 @@ struct Walk<'a> {
     files: Vec<Candidate>,
     /// `.wapp` files.
     packs: Vec<PathBuf>,
-    /// Modules that are there in one form or another.
-    found: Vec<String>,
+    found: BTreeSet<String>,
+    missing: BTreeSet<String>,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -116,16 +122,18 @@ impl Walk<'_> {
             match self.root.join(&target).canonicalize() {
                 Ok(folder) if folder.is_dir() => {
                     self.module(&folder, &replacement.module);
-                    self.found.push(replacement.module.clone());
+                    self.found.insert(replacement.module.clone());
                     self.replaced.insert(replacement.module, folder);
                 }
-                _ => self.diagnostics.push(
-                    Diagnostic::new(
-                        Code::ModuleMissing,
-                        format!("`{}` is replaced by `{target}`, which is no folder", replacement.module),
-                    )
-                    .at(replacement.place),
-                ),
+                _ => {
+                    let code = match replacement.place.file.path == LOCK_FILE {
+                        true => Code::LockInvalid,
+                        false => Code::ConfigInvalid,
+                    };
+                    let message =
+                        format!("`{}` is replaced by `{target}`, which is no folder", replacement.module);
+                    self.diagnostics.push(Diagnostic::new(code, message).at(replacement.place));
+                }
             }
         }
     }
@@ -192,6 +200,7 @@ impl Walk<'_> {
     fn missing(&mut self, lock: &Lock) {
         for (name, place) in &lock.pinned {
             if !self.found.contains(name) {
+                self.missing.insert(name.clone());
                 self.diagnostics.push(
                     Diagnostic::new(Code::ModuleMissing, format!("the module `{name}` is not installed"))
                         .at(place.clone())

@@ -49,6 +49,7 @@ impl Project {
             targets: vec![Target::host().expect("tests run on a supported machine")],
             cache: Some(Cache::open(self.path("cache")).unwrap()),
             strictness: Strictness::Lenient,
+            profiles: Vec::new(),
             results: Results::Pair,
             sign_key: None,
         }

@@ -5,6 +5,7 @@
 //! - `registry.json`, in folders whose name does not begin with `error-`, is the registry as read:
 //!   what values and references became.
 //! - `types.lua`, in some folders, is what `compiler types` prints.
+//! - `profiles.txt`, in some folders, names the profiles that are selected, one a line.
 //!
 //! Folders named `error-…` must fail, the others must not. `BLESS=1` rewrites both files; review the
 //! difference. `CASES=one,two` runs, and blesses, only the folders of these names. Inputs that are too big to commit are made by the tests below.
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use compiler::build::{CheckOptions, check};
 use compiler::codes::Code;
 use compiler::diagnostic::{Diagnostic, Diagnostics, Severity, Strictness};
+use compiler::front::Selection;
 use compiler::registry::Registry;
 use compiler::report::{Format, render};
 use registry_schema::authored::wasm::Results;
@@ -31,7 +33,13 @@ fn cases() -> Vec<PathBuf> {
 }
 
 fn run(root: &Path) -> Vec<Diagnostic> {
-    check(root, &CheckOptions { strictness: Strictness::Lenient })
+    check(root, &CheckOptions { strictness: Strictness::Lenient, profiles: profiles(root) })
+}
+
+/// The profiles that the case of the registry `root` selects.
+fn profiles(root: &Path) -> Vec<String> {
+    let names = fs::read_to_string(root.with_file_name("profiles.txt")).unwrap_or_default();
+    names.lines().map(str::to_owned).collect()
 }
 
 fn text(diagnostics: &[Diagnostic]) -> String {
@@ -43,7 +51,8 @@ fn text(diagnostics: &[Diagnostic]) -> String {
 /// The registry as the front half leaves it.
 fn registry(root: &Path) -> String {
     let mut diagnostics = Diagnostics::new(Strictness::Lenient);
-    let registry = compiler::front::read(root, None, &mut diagnostics).expect("a usable root");
+    let selection = Selection { out: None, profiles: &profiles(root) };
+    let registry = compiler::front::read(root, selection, &mut diagnostics).expect("a usable root");
     let entries: serde_json::Map<_, _> =
         registry.entries.values().map(|entry| (entry.id.to_string(), entry_json(entry))).collect();
     let Registry { config, .. } = registry;
@@ -106,7 +115,7 @@ fn every_case_says_what_is_expected() {
         }
         let types = case.join("types.lua");
         if types.is_file() {
-            let (text, _) = compiler::types::types(&root, Results::Pair);
+            let (text, _) = compiler::types::types(&root, &profiles(&root), Results::Pair);
             let text = text.expect("only cases without errors have it");
             mlua::Lua::new().load(&text).into_function().expect("annotations are comments of valid Lua");
             compare(&types, &text, &mut failures);
@@ -130,7 +139,7 @@ fn every_code_of_the_front_half_has_a_case() {
 #[test]
 fn strict_makes_warnings_errors() {
     let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/unknown-kind/app");
-    let diagnostics = check(&case, &CheckOptions { strictness: Strictness::Strict });
+    let diagnostics = check(&case, &CheckOptions { strictness: Strictness::Strict, profiles: Vec::new() });
     assert!(!diagnostics.is_empty());
     assert!(diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Error));
 }
@@ -160,7 +169,8 @@ fn ten_thousand_entries_in_a_file() {
     }
     let folder = generated(&content);
     let mut diagnostics = Diagnostics::new(Strictness::Lenient);
-    let registry = compiler::front::read(folder.path(), None, &mut diagnostics).expect("a usable root");
+    let registry =
+        compiler::front::read(folder.path(), Selection::default(), &mut diagnostics).expect("a usable root");
     assert_eq!(registry.entries.len(), 10_000);
     assert_eq!(said(&diagnostics.sorted()), []);
 }
@@ -169,7 +179,7 @@ fn ten_thousand_entries_in_a_file() {
 fn ten_thousand_faults_in_a_file() {
     let mut content = "namespace: app\nentries:\n".to_owned();
     for number in 0..10_000 {
-        writeln!(content, "  - {{name: v{number}, kind: env.variable, storage: s{number}}}")
+        writeln!(content, "  - {{name: r{number}, kind: http.router, meta: {{server: s{number}}}}}")
             .expect("memory can be written to");
     }
     let diagnostics = run(generated(&content).path());
@@ -226,7 +236,9 @@ fn build_output_is_not_walked() {
     at("deep/target", "_index.yaml", "namespace: deep\nentries:\n  - {name: a, kind: registry.entry}\n");
     let mut diagnostics = Diagnostics::new(Strictness::Lenient);
     let out = Path::new("out");
-    let registry = compiler::front::read(folder.path(), Some(out), &mut diagnostics).expect("a usable root");
+    let registry =
+        compiler::front::read(folder.path(), Selection { out: Some(out), profiles: &[] }, &mut diagnostics)
+            .expect("a usable root");
     let ids: Vec<_> = registry.entries.keys().map(ToString::to_string).collect();
     assert_eq!((ids, said(&diagnostics.sorted())), (vec!["app:a".to_owned(), "deep:a".to_owned()], vec![]));
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use compiler::build::{BuildOptions, CheckOptions, build, check};
 use compiler::diagnostic::{Diagnostics, Strictness};
+use compiler::front::Selection;
 use compiler::progress::{Progress, Show};
 use mutation::{Random, mutated};
 use registry_schema::Target;
@@ -66,7 +67,9 @@ fn sources(kinds: &[&str]) -> Vec<Source> {
     let mut all = BTreeSet::new();
     for folder in registries() {
         let mut diagnostics = Diagnostics::new(Strictness::Lenient);
-        let Some(registry) = compiler::front::read(&folder, None, &mut diagnostics) else { continue };
+        let Some(registry) = compiler::front::read(&folder, Selection::default(), &mut diagnostics) else {
+            continue;
+        };
         for entry in registry.entries.values().filter(|entry| kinds.contains(&entry.kind.as_str())) {
             let field = |name: &str| entry.data.get(name).and_then(|node| node.as_str()).map(str::to_owned);
             let Some(text) = field("source") else { continue };
@@ -112,6 +115,7 @@ impl Workshop {
                 targets: vec![Target::host().unwrap()],
                 cache: None,
                 strictness: Strictness::Lenient,
+                profiles: Vec::new(),
                 results: Results::Pair,
                 sign_key: None,
             };

@@ -22,7 +22,8 @@ pub const MODULES: &[&str] = &[
     "uuid",
 ];
 
-/// Globals that every chunk has, sorted. Listing one in `modules` changes nothing.
+/// Globals that every chunk has, sorted. Those that are tables may be required as well; listing one in `modules`
+/// changes nothing.
 pub const GLOBALS: &[&str] =
     &["channel", "coroutine", "errors", "math", "os", "payload", "print", "process", "string", "table"];
 
@@ -62,6 +63,11 @@ pub const OTHER_MODULES: &[&str] = &[
 /// Whether `module` is one of the runtime's, offered or not.
 pub fn is_documented(module: &str) -> bool {
     is_offered(module) || OTHER_MODULES.binary_search(&module).is_ok()
+}
+
+/// Whether `require` gives `module` to entries that don't list it.
+pub fn is_always_there(module: &str) -> bool {
+    module != "print" && GLOBALS.binary_search(&module).is_ok()
 }
 
 /// Whether an entry may list `module`.

@@ -54,7 +54,8 @@ impl<'r> Linter<'r> {
 
     fn required(&self, entry: &Entry, lua: &LuaEntry, required: &Required) -> Option<Fault> {
         let name = &required.name;
-        if lua.imports.contains_key(name) || lua.modules.binary_search(name).is_ok() {
+        let is_listed = lua.imports.contains_key(name) || lua.modules.binary_search(name).is_ok();
+        if is_listed || registry_schema::lua::is_always_there(name) {
             return None;
         }
         let message = format!("neither `modules` nor `imports` has `{}`", shortened(name));

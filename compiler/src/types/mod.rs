@@ -17,9 +17,10 @@ use registry_schema::EntryId;
 use registry_schema::authored::wasm::Results;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Strictness};
+use crate::front::{self, Selection};
+use crate::lua as lua_entries;
 use crate::plan::{PlanOptions, Planned, plan};
 use crate::registry::Registry;
-use crate::{front, lua as lua_entries};
 
 /// Text before the functions: what `funcs` is besides.
 const HEAD: &str = include_str!("head.lua");
@@ -35,10 +36,11 @@ struct Callable {
 
 /// The annotations of the registry in `root`, if it has no errors, and everything that was said of it.
 ///
-/// `results` is how a top-level `result` reaches Lua where an entry does not say.
-pub fn types(root: &Path, results: Results) -> (Option<String>, Vec<Diagnostic>) {
+/// `profiles` are laid over `.wippy.yaml`; `results` is how a top-level `result` reaches Lua where an entry does
+/// not say.
+pub fn types(root: &Path, profiles: &[String], results: Results) -> (Option<String>, Vec<Diagnostic>) {
     let mut diagnostics = Diagnostics::new(Strictness::Lenient);
-    let text = front::read(root, None, &mut diagnostics).map(|registry| {
+    let text = front::read(root, Selection { out: None, profiles }, &mut diagnostics).map(|registry| {
         let options = PlanOptions { results, memo: None };
         annotations(&registry, options, &mut diagnostics)
     });

@@ -575,6 +575,7 @@ local function run_chunk(id, globals, loaded)
   local chunk = chunk_of(id)
   local function require(name)
     local target = chunk.names[name]
+    if target == nil and templates[name] ~= nil then target = name end
     if target == nil then
       error("module '" .. tostring(name) .. "' is neither in `modules` nor in `imports` of " .. id, 2)
     end

@@ -122,6 +122,8 @@ pub struct Problem {
     pub help: Option<String>,
     /// Where it was set.
     pub source: Source,
+    /// Whether there is no such setting; else its value is wrong.
+    pub is_unknown: bool,
 }
 
 impl fmt::Display for Problem {

@@ -200,8 +200,8 @@ impl<'a> Reader<'a> {
             }
         }
         for (path, source) in unknown {
-            let help = self.help(&path);
-            self.problem(&path, "there is no such setting".to_owned(), help, source);
+            let (help, message) = (self.help(&path), "there is no such setting".to_owned());
+            self.problems.push(Problem { path, message, help, source, is_unknown: true });
         }
         if self.problems.is_empty() {
             return Ok(self.listed);
@@ -303,7 +303,7 @@ impl<'a> Reader<'a> {
     }
 
     fn problem(&mut self, path: &str, message: String, help: Option<String>, source: Source) {
-        self.problems.push(Problem { path: path.to_owned(), message, help, source });
+        self.problems.push(Problem { path: path.to_owned(), message, help, source, is_unknown: false });
     }
 }
 

@@ -229,7 +229,9 @@ async fn libraries_get_what_they_list_themselves() {
 
 #[tokio::test]
 async fn globals_may_be_required() {
-    let f = "return function() return require('string') == string and require('math') == math end";
-    let app = App::new(lua(Registry::new(), "f", f, "modules: [string, math]"));
-    assert_eq!(app.f().await, Data::Bool(true));
+    let f = "return function() return require('string') == string and require('errors') == errors end";
+    for listed in ["modules: [string, errors]", ""] {
+        let app = App::new(lua(Registry::new(), "f", f, listed));
+        assert_eq!(app.f().await, Data::Bool(true));
+    }
 }
