@@ -289,9 +289,10 @@ codes! {
         "The component was built against a later WASI 0.2 release than the host has. It is linked with what \
          both have, and refused if it needs a function that only the later one has."
 
-    E0601 ArtifactTooBig Error "a component is too big for the pool"
-        "Instances come from memory that is reserved at boot, with an upper bound for each. The component \
-         needs more memories, tables or instances than that, or its `limits` allow less than it starts with."
+    E0601 ArtifactTooBig Error "a component starts with more than its limits allow"
+        "No instance of the component could be made: the memories, tables or core instances that it has from \
+         the start are more than the entry's `limits` (those of `.wippy.yaml`, or the loader's defaults, where it \
+         gives none) or an instance may have. Raise the limit, or build the component to start with less."
     E0602 CodegenFailed Error "code generation failed"
         "The component is valid and could not be compiled. Please report it with the component."
     E0603 SelfCheckFailed Error "an artifact does not load as it was written"

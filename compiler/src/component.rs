@@ -18,7 +18,8 @@ use wit_parser::{Resolve, WorldId, WorldItem};
 
 use crate::diagnostic::Code;
 use crate::fault::Fault;
-use crate::needs::needs;
+use crate::minimum::Minimum;
+use crate::needs::{Counted, needs};
 use crate::signature::signature;
 
 /// Everything that is known of a component.
@@ -26,6 +27,8 @@ use crate::signature::signature;
 pub struct Inspected {
     /// What the manifest says.
     pub record: Component,
+    /// What an instance has at least.
+    pub minimum: Minimum,
     /// Core modules that it embeds.
     pub core_modules: u32,
     /// Whether its source was a core module.
@@ -65,7 +68,7 @@ pub(crate) fn inspect(bytes: &[u8], origin: Origin) -> Result<Inspected, Fault> 
         )
         .help("build the component itself; a WIT package holds types and no code"));
     };
-    let (needs, core_modules) = needs(bytes).map_err(|error| unreadable(&error))?;
+    let Counted { needs, minimum, core_modules } = needs(bytes).map_err(|error| unreadable(&error))?;
     let imports = imports(&resolve, world);
     let exports = exports(&resolve, world);
     let names_preview3 = imports.iter().map(|import| import.name.as_str()).any(is_preview3)
@@ -81,7 +84,7 @@ pub(crate) fn inspect(bytes: &[u8], origin: Origin) -> Result<Inspected, Fault> 
         exports,
         needs,
     };
-    Ok(Inspected { record, core_modules, from_core: origin.from_core })
+    Ok(Inspected { record, minimum, core_modules, from_core: origin.from_core })
 }
 
 /// The first profile that the component is valid for.

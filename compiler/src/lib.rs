@@ -35,6 +35,7 @@ mod link;
 mod lock;
 mod lua;
 mod method;
+pub mod minimum;
 mod modules;
 mod needs;
 mod offered;

@@ -12,17 +12,30 @@ use wasmparser::{
     Instance, Parser, Payload,
 };
 
+use crate::minimum::Minimum;
+
 /// Size of a page of linear memory, in bytes.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// The needs of a component and the number of core modules that it embeds.
+/// What was counted in a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counted {
+    /// Enough for every instance.
+    pub(crate) needs: Needs,
+    /// Too much for none.
+    pub(crate) minimum: Minimum,
+    /// Core modules that it embeds.
+    pub(crate) core_modules: u32,
+}
+
+/// Counts in a component.
 ///
 /// # Errors
 /// When `bytes` can't be parsed; validation comes first.
-pub(crate) fn needs(bytes: &[u8]) -> Result<(Needs, u32), BinaryReaderError> {
+pub(crate) fn needs(bytes: &[u8]) -> Result<Counted, BinaryReaderError> {
     let mut stack: Vec<Scope> = Vec::new();
-    let mut totals = Needs::default();
-    let mut modules = 0_u32;
+    let mut counted = Counted::default();
+    let totals = &mut counted.needs;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
             Payload::Version { encoding, .. } => stack.push(Scope::new(encoding)),
@@ -32,11 +45,12 @@ pub(crate) fn needs(bytes: &[u8]) -> Result<(Needs, u32), BinaryReaderError> {
                     totals.core_instances = done.own.with_generated();
                     totals.memories = done.own.memories;
                     totals.tables = done.own.tables;
+                    counted.minimum = done.own.sure;
                     continue;
                 };
                 match done.encoding {
                     wasmparser::Encoding::Module => {
-                        modules = modules.saturating_add(1);
+                        counted.core_modules = counted.core_modules.saturating_add(1);
                         parent.modules.push(done.own);
                     }
                     wasmparser::Encoding::Component => parent.components.push(done.own),
@@ -46,13 +60,22 @@ pub(crate) fn needs(bytes: &[u8]) -> Result<(Needs, u32), BinaryReaderError> {
                 for memory in section {
                     let bytes = memory?.initial.saturating_mul(PAGE_BYTES);
                     totals.memory_bytes_min = totals.memory_bytes_min.max(bytes);
-                    count(&mut stack, |own| own.memories += 1);
+                    count(&mut stack, |own| {
+                        own.memories += 1;
+                        own.sure.memories += 1;
+                        own.sure.memory_bytes = own.sure.memory_bytes.saturating_add(bytes);
+                    });
                 }
             }
             Payload::TableSection(section) => {
                 for table in section {
-                    totals.table_elements_min = totals.table_elements_min.max(table?.ty.initial);
-                    count(&mut stack, |own| own.tables += 1);
+                    let elements = table?.ty.initial;
+                    totals.table_elements_min = totals.table_elements_min.max(elements);
+                    count(&mut stack, |own| {
+                        own.tables += 1;
+                        own.sure.tables += 1;
+                        own.sure.table_elements = own.sure.table_elements.saturating_add(elements);
+                    });
                 }
             }
             Payload::InstanceSection(section) => {
@@ -88,7 +111,7 @@ pub(crate) fn needs(bytes: &[u8]) -> Result<(Needs, u32), BinaryReaderError> {
             _ => {}
         }
     }
-    Ok((totals, modules))
+    Ok(counted)
 }
 
 /// What one instantiation costs.
@@ -98,6 +121,8 @@ struct Cost {
     component_instances: u32,
     memories: u32,
     tables: u32,
+    /// What it costs for sure: nothing of a module that is not known.
+    sure: Minimum,
 }
 
 impl Cost {
@@ -106,6 +131,12 @@ impl Cost {
         self.component_instances = self.component_instances.saturating_add(other.component_instances);
         self.memories = self.memories.saturating_add(other.memories);
         self.tables = self.tables.saturating_add(other.tables);
+        let (sure, other) = (&mut self.sure, other.sure);
+        sure.core_instances = sure.core_instances.saturating_add(other.core_instances);
+        sure.memories = sure.memories.saturating_add(other.memories);
+        sure.memory_bytes = sure.memory_bytes.saturating_add(other.memory_bytes);
+        sure.tables = sure.tables.saturating_add(other.tables);
+        sure.table_elements = sure.table_elements.saturating_add(other.table_elements);
     }
 
     /// Core instances, those of modules that the engine generates included.
@@ -124,6 +155,7 @@ impl Cost {
             component_instances: largest.component_instances.max(cost.component_instances),
             memories: largest.memories.max(cost.memories),
             tables: largest.tables.max(cost.tables),
+            sure: Minimum { core_instances: 1, ..Minimum::default() },
         })
     }
 }
@@ -140,7 +172,11 @@ struct Scope {
 impl Scope {
     fn new(encoding: wasmparser::Encoding) -> Self {
         let core_instances = u32::from(encoding == wasmparser::Encoding::Module);
-        let own = Cost { core_instances, ..Cost::default() };
+        let own = Cost {
+            core_instances,
+            sure: Minimum { core_instances, ..Minimum::default() },
+            ..Cost::default()
+        };
         Self { encoding, own, modules: Vec::new(), components: Vec::new() }
     }
 }
@@ -226,13 +262,13 @@ fn push(stack: &mut [Scope], is_module: bool, cost: Option<Cost>) {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> (Needs, u32) {
+    fn of(text: &str) -> Counted {
         needs(&wat::parse_str(text).unwrap()).unwrap()
     }
 
     #[test]
     fn instances_are_counted_by_instantiation() {
-        let (needs, modules) = of(r#"(component
+        let Counted { needs, minimum, core_modules } = of(r#"(component
             (core module $m (memory 3) (table 7 funcref) (table 2 funcref))
             (core module $unused (memory 1))
             (core instance (instantiate $m))
@@ -244,25 +280,34 @@ mod tests {
             memory_bytes_min: 3 * PAGE_BYTES,
             table_elements_min: 7,
         };
-        assert_eq!((needs, modules), (expected, 2));
+        assert_eq!((needs, core_modules), (expected, 2));
+        let expected = Minimum {
+            core_instances: 2,
+            memories: 2,
+            memory_bytes: 6 * PAGE_BYTES,
+            tables: 4,
+            table_elements: 18,
+        };
+        assert_eq!(minimum, expected);
     }
 
     #[test]
     fn nested_components_count_with_a_margin() {
-        let (needs, modules) = of(r#"(component
+        let Counted { needs, minimum, core_modules } = of(r#"(component
             (core module $m (memory 1))
             (component $inner
                 (alias outer 1 $m (core module $n))
                 (core instance (instantiate $n)))
             (instance (instantiate $inner))
             (instance (instantiate $inner)))"#);
-        assert_eq!((needs.core_instances, needs.memories, modules), (6, 2, 1));
-        assert_eq!(of("(component)").0, Needs::default());
+        assert_eq!((needs.core_instances, needs.memories, core_modules), (6, 2, 1));
+        assert_eq!((minimum.core_instances, minimum.memory_bytes), (2, 2 * PAGE_BYTES));
+        assert_eq!(of("(component)"), Counted::default());
     }
 
     /// What the engine says that the component requires is what was counted.
     fn agrees_with_the_engine(bytes: &[u8]) {
-        let (needs, _) = needs(bytes).unwrap();
+        let Counted { needs, .. } = needs(bytes).unwrap();
         let component = wasmtime::component::Component::new(&wasmtime::Engine::default(), bytes).unwrap();
         let required = component.resources_required().unwrap();
         let counted =
@@ -301,7 +346,7 @@ mod tests {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples").join(name);
             let bytes = std::fs::read(path).unwrap();
             agrees_with_the_engine(&bytes);
-            assert_eq!(needs(&bytes).unwrap().0.core_instances, 1, "{name}");
+            assert_eq!(needs(&bytes).unwrap().needs.core_instances, 1, "{name}");
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::fault::Fault;
 use crate::files::Files;
 use crate::method;
+use crate::minimum;
 use crate::registry::{Entry, Registry};
 use crate::source::load;
 
@@ -115,8 +116,9 @@ pub fn plan(registry: &Registry, options: PlanOptions<'_>, diagnostics: &mut Dia
     let drafts: Vec<Draft<'_>> =
         candidates.par_iter().map(|(entry, wasm)| draft(registry, &files, entry, wasm)).collect();
     let components = components(&drafts, options.memo);
+    let limits = minimum::Defaults::of(&registry.config);
     let finished: Vec<(Option<Planned>, Vec<Diagnostic>)> =
-        drafts.into_par_iter().map(|draft| finish(draft, &components, options.results)).collect();
+        drafts.into_par_iter().map(|draft| finish(draft, &components, &limits, options.results)).collect();
     let mut planned = Vec::with_capacity(finished.len());
     for (entry, said) in finished {
         diagnostics.extend(said);
@@ -237,11 +239,19 @@ fn share(made: Vec<(Digest, Result<ComponentInfo, Vec<Fault>>)>) -> Components {
 }
 
 /// Compares an entry with its component.
-fn finish(draft: Draft<'_>, components: &Components, results: Results) -> (Option<Planned>, Vec<Diagnostic>) {
+fn finish(
+    draft: Draft<'_>,
+    components: &Components,
+    limits: &minimum::Defaults,
+    results: Results,
+) -> (Option<Planned>, Vec<Diagnostic>) {
     let Draft { entry, wasm, granted, source, unavailable, mut faults } = draft;
     let component = source.as_ref().and_then(|(key, _)| components.get(key));
     let callable = match (component, granted) {
-        (Some(Ok(component)), Some(granted)) => call(entry, wasm, component, &granted, results, &mut faults),
+        (Some(Ok(component)), Some(granted)) => {
+            faults.extend(minimum::check(&component.inspected.minimum, wasm.limits.as_ref(), limits));
+            call(entry, wasm, component, &granted, results, &mut faults)
+        }
         (Some(Err(broken)), _) => {
             faults.extend(broken.iter().cloned());
             None

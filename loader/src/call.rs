@@ -108,7 +108,7 @@ pub(crate) async fn call(
     // Dropped last, when the instance is.
     let _slot = function.pool.slot(patience).await?;
     let owner = Owner::of(&context);
-    let source = match kept(&function, &owner, &stdio) {
+    let source = match kept(&inner, &function, &owner, &stdio)? {
         Some(instance) => Source::Kept(Box::new(instance)),
         None => Source::Fresh(inner.bound.place(&function.id, patience).await?),
     };
@@ -168,12 +168,48 @@ async fn limited<T>(
 }
 
 /// An idle instance for a call of `owner`; the function's slots hold one each at most, also those that are
-/// not for this call. Its streams are the log.
-fn kept(function: &WasmFunction, owner: &Owner, stdio: &Stdio) -> Option<Instance> {
-    let shelf = function.shelf.as_ref()?;
+/// not for this call. Its streams are the log. One whose environment has changed since it was made goes: guests
+/// read it once.
+fn kept(
+    inner: &Inner,
+    function: &WasmFunction,
+    owner: &Owner,
+    stdio: &Stdio,
+) -> Result<Option<Instance>, Error> {
+    let Some(shelf) = &function.shelf else { return Ok(None) };
     let kept = if matches!(stdio, Stdio::Log) { shelf.take(owner) } else { None };
     shelf.shrink(function.pool.free());
-    kept
+    match kept {
+        Some(instance) if instance.is_current(inner)? => Ok(Some(instance)),
+        _ => Ok(None),
+    }
+}
+
+/// Makes as many instances of `function` as its pool has slots reserved, one at least, all at the same time, and
+/// lets them go: what the calls after that find loaded, linked and mapped.
+///
+/// # Errors
+/// Those of [`call`] before the guest's export is called.
+pub(crate) async fn warm(inner: Arc<Inner>, function: Arc<WasmFunction>) -> Result<(), Error> {
+    let prepared = function.prepared(&inner)?;
+    let context = Context::default();
+    let patience = Patience::of(&context);
+    let mut warmed = Vec::new();
+    // No more than there is room for: those that were made stay until all are.
+    let room = inner.bound.snapshot();
+    let room = room.max.saturating_sub(room.live);
+    for _ in 0..function.pool.shape().reserved().max(1).min(room) {
+        let slot = function.pool.slot(patience).await?;
+        let place = inner.bound.place(&function.id, patience).await?;
+        let instance = limited(&inner, &function, context.clone(), async |context, own| {
+            let mut instance =
+                Instance::new(&inner, &function, &prepared, &context, Stdio::Log, place).await?;
+            instance.warm(&function, &prepared, own).await?;
+            Ok(instance)
+        });
+        warmed.push((instance.await?, slot));
+    }
+    Ok(())
 }
 
 fn check_arity(function: &WasmFunction, prepared: &Prepared, found: usize) -> Result<(), Error> {

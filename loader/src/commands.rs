@@ -14,6 +14,8 @@ use loader::{Context, Error, ErrorKind, Loader, OpenError, Sealing, Type, Val, v
 
 use registry_schema::suggest::nearest;
 
+#[cfg(feature = "lua")]
+use crate::cli::Run;
 use crate::cli::{Arguments, Command, Options, Tracing};
 use crate::{completions, explain};
 
@@ -102,7 +104,11 @@ pub(crate) fn run(options: &Options, command: Command) -> Exit {
             Command::Run(_) => Ticking::Always,
             _ => Ticking::ForDeadlines,
         },
-        allocation: Allocation::OnDemand,
+        allocation: match &command {
+            #[cfg(feature = "lua")]
+            Command::Run(what) if matches!(**what, Run::Serve(_)) => Allocation::Reserved,
+            _ => Allocation::OnDemand,
+        },
         root: options.root.value.clone(),
         trust,
         overrides: options.overrides.clone(),

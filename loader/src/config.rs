@@ -17,9 +17,13 @@ pub const MEMORY_BYTES_MAX: u64 = 256 << 20;
 pub const TABLE_ELEMENTS_MAX: u64 = 1_000_000;
 /// Default of core instances in a call (`limits.max_instances`).
 pub const INSTANCES_MAX: u64 = 1_000;
-/// Default of the instances that a process has at once, over all functions and both engines, idle ones that
-/// are kept included.
-pub const PROCESS_INSTANCES_MAX: usize = 1_000;
+/// Memories of an instance; each takes 4 GiB of address space.
+pub const INSTANCE_MEMORIES_MAX: u32 = 1_000;
+/// Tables of an instance.
+pub const INSTANCE_TABLES_MAX: u32 = 1_000;
+/// Default of the instances that functions have at once, over all of them and both engines, idle ones that are
+/// kept included (`wasm.total.max_instances`). How many processes there may be depends on the machine.
+pub const PROCESS_INSTANCES_MAX: u32 = 1_000;
 /// Memories of an instance that are reserved at boot; a component with more is allocated on demand.
 pub const RESERVED_MEMORIES_MAX: u32 = 4;
 /// Tables of an instance that are reserved at boot; a component with more is allocated on demand.
@@ -35,7 +39,7 @@ pub const MEMORY_KEPT_BYTES: usize = 64 << 10;
 /// The same of each table.
 pub const TABLE_KEPT_BYTES: usize = 16 << 10;
 /// Default of the memory that all guests have together, over both engines and Lua: so many parts out of so
-/// many of the machine's, or of the control group's.
+/// many of the machine's, or of the control group's (`wasm.total.max_memory_bytes`).
 pub const PROCESS_MEMORY_SHARE: (u64, u64) = (3, 4);
 /// What a guest may pass to the host in one call, in bytes as they lie in the host's memory.
 pub const HOSTCALL_BYTES_MAX: usize = 128 << 20;
@@ -204,6 +208,10 @@ pub const ENV_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Value that Lua gives to a variable, in bytes.
 pub const ENV_VALUE_BYTES_MAX: usize = 64 << 10;
 
+/// Threads for what blocks (files, look-ups of names), in the runtimes that the loader makes: however many guests
+/// wait for files, no more are needed. A program that brings its own runtime gives it this number as
+/// `max_blocking_threads`.
+pub const BLOCKING_THREADS_MAX: usize = 12;
 /// Names whose addresses a guest looked up and that are known when it connects; the oldest give way.
 pub const LOOKUP_ANSWERS_KEPT_MAX: usize = 256;
 /// Default of the sockets that a guest has open at once (`limits.max_open_sockets`).
@@ -349,7 +357,8 @@ pub enum Ticking {
 /// Where instances come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
 pub enum Allocation {
-    /// From memory that is reserved when the first instance is made, for as many as there may be at once.
+    /// Of functions from memory that is reserved when the first instance is made, for as many as there may be at
+    /// once; of processes on demand: these live long, and how many there will be is not known.
     #[default]
     Reserved,
     /// On demand: for a few calls in a process of their own.
@@ -375,9 +384,10 @@ pub struct Options {
     pub log_times: LogTimes,
     /// Where instances come from.
     pub allocation: Allocation,
-    /// Instances at once, 1 or more; default: [`PROCESS_INSTANCES_MAX`].
+    /// Instances of functions at once, 1 or more; default: the setting `wasm.total.max_instances`.
     pub instances_max: Option<usize>,
-    /// Memory of all guests together, in bytes; default: [`PROCESS_MEMORY_SHARE`] of the machine's.
+    /// Memory of all guests together, in bytes; default: the setting `wasm.total.max_memory_bytes`, or
+    /// [`PROCESS_MEMORY_SHARE`] of the machine's.
     pub memory_bytes_max: Option<u64>,
     /// What stands above the settings that are built into the bundle; default: nothing.
     pub overrides: Overrides,

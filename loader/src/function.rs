@@ -12,6 +12,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Type};
 use crate::bulk::TypedCall;
 #[cfg(feature = "lua")]
 use crate::calls::Retry;
+use crate::config::Allocation;
 #[cfg(feature = "lua")]
 use crate::conversion::Plan;
 use crate::error::Error;
@@ -30,7 +31,6 @@ use crate::telemetry::Seen;
 pub(crate) struct WasmFunction {
     pub(crate) id: Arc<EntryId>,
     /// Whether it is a process, which code of the registry spawns and does not call.
-    #[cfg(feature = "lua")]
     pub(crate) is_process: bool,
     pub(crate) wasm: WasmEntry,
     pub(crate) limits: EntryLimits,
@@ -104,7 +104,6 @@ impl WasmFunction {
         let milliseconds = limits.max_execution_ms.as_ref();
         let milliseconds = milliseconds.map(|value| number("limits.max_execution_ms", value)).transpose()?;
         Ok(Self {
-            #[cfg(feature = "lua")]
             is_process: kind.starts_with("process."),
             limits: EntryLimits::new(&limits, number)?,
             #[cfg(feature = "lua")]
@@ -135,7 +134,8 @@ impl WasmFunction {
     }
 
     fn prepare(&self, inner: &Inner) -> Result<Prepared, Error> {
-        let (component, allocation) = inner.component(&self.id, &self.wasm, &self.limits)?;
+        let wanted = if self.is_process { Allocation::OnDemand } else { Allocation::Reserved };
+        let (component, allocation) = inner.component(&self.id, &self.wasm, &self.limits, wanted)?;
         let internal = |what: &str, error: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Internal, format!("`{}`: {what}: {error}", self.id))
         };

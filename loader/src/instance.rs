@@ -121,6 +121,36 @@ impl Instance {
         }
     }
 
+    /// Makes the instance, without calling it.
+    ///
+    /// # Errors
+    /// What ended the guest's start.
+    pub(crate) async fn warm(
+        &mut self,
+        function: &WasmFunction,
+        prepared: &Prepared,
+        own_deadline: Option<Instant>,
+    ) -> Result<(), Error> {
+        self.store.data_mut().own_deadline = own_deadline;
+        self.store.set_epoch_deadline(1);
+        self.instance(function, prepared).await.map(|_| ())
+    }
+
+    /// Whether it was given what a call of the same actor and scope would get now.
+    ///
+    /// # Errors
+    /// Why such a call would get nothing.
+    #[cfg_attr(
+        not(feature = "wasi"),
+        expect(unused_variables, reason = "only WASI gives a guest more than its arguments")
+    )]
+    pub(crate) fn is_current(&self, inner: &Inner) -> Result<bool, Error> {
+        #[cfg(feature = "wasi")]
+        return self.store.data().wasi.is_current(inner);
+        #[cfg(not(feature = "wasi"))]
+        Ok(true)
+    }
+
     /// The store, for a handler of `wasi:http`, which is instantiated and called by its own bindings.
     #[cfg(feature = "http")]
     pub(crate) fn store(&mut self) -> &mut Store<HostState> {

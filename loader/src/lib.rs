@@ -89,6 +89,7 @@ mod ticker;
 pub mod trust;
 pub mod values;
 mod verify;
+mod warm;
 
 /// Bundles for unit tests.
 #[cfg(test)]

@@ -5,7 +5,10 @@ use registry_schema::authored::wasm::Limits;
 use wasmtime::ResourceLimiter;
 
 use crate::budget::Share;
-use crate::config::{INSTANCES_MAX, MEMORY_BYTES_MAX, RETAINED_MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
+use crate::config::{
+    INSTANCE_MEMORIES_MAX, INSTANCE_TABLES_MAX, INSTANCES_MAX, MEMORY_BYTES_MAX, RETAINED_MEMORY_BYTES_MAX,
+    TABLE_ELEMENTS_MAX,
+};
 use crate::error::Error;
 
 /// Size of an element of a table, in bytes.
@@ -89,7 +92,7 @@ impl Limiter {
             Refused::Memory => format!("limit `max_memory_bytes` of {memory_bytes_max} was reached"),
             Refused::Table => format!("limit `max_table_elements` of {table_elements_max} was reached"),
             Refused::Process => {
-                format!("the memory of all guests together, {} bytes, is in use", self.share.bytes_max())
+                format!("limit `wasm.total.max_memory_bytes` of {} was reached", self.share.bytes_max())
             }
         })
     }
@@ -147,6 +150,14 @@ impl ResourceLimiter for Limiter {
     fn instances(&self) -> usize {
         usize::try_from(self.limits.instances_max).unwrap_or(usize::MAX)
     }
+
+    fn memories(&self) -> usize {
+        INSTANCE_MEMORIES_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCE_TABLES_MAX as usize
+    }
 }
 
 #[cfg(test)]
@@ -176,6 +187,11 @@ mod tests {
     }
 
     #[test]
+    fn memories_and_tables_have_a_number() {
+        assert_eq!((limiter().memories(), limiter().tables()), (1_000, 1_000));
+    }
+
+    #[test]
     fn a_refusal_by_the_guests_own_maximum_is_no_limit_of_ours() {
         let mut limiter = limiter();
         assert!(!limiter.memory_growing(0, 2, Some(1)).unwrap());
@@ -190,7 +206,7 @@ mod tests {
         let mut other = limiter_of(&budget);
         assert!(one.memory_growing(0, 1 << 19, None).unwrap());
         assert!(!other.memory_growing(0, (1 << 19) + 1, None).unwrap());
-        assert_eq!(other.refused().unwrap(), "the memory of all guests together, 1048576 bytes, is in use");
+        assert_eq!(other.refused().unwrap(), "limit `wasm.total.max_memory_bytes` of 1048576 was reached");
         // An element of a table is a pointer.
         assert!(!other.table_growing(0, (1 << 16) + 1, None).unwrap());
         assert!(other.table_growing(0, 1 << 16, None).unwrap());

@@ -17,7 +17,7 @@ use crate::bulk::Value;
 use crate::bundle::Bundle;
 #[cfg(feature = "lua")]
 use crate::calls::Retry;
-use crate::config::{Allocation, Options, PROCESS_INSTANCES_MAX};
+use crate::config::{Allocation, BLOCKING_THREADS_MAX, Options};
 use crate::context::Context;
 #[cfg(feature = "lua")]
 use crate::data::Data;
@@ -176,15 +176,17 @@ impl LoaderBuilder {
             let built = &bundle.manifest().head().config;
             Settings::read(built, &environment, &self.options.overrides).map_err(OpenError::Settings)?
         };
-        let places = self.options.instances_max.unwrap_or(PROCESS_INSTANCES_MAX).max(1);
+        let total = &settings.wasm.total;
+        let places = self.options.instances_max.unwrap_or(total.max_instances as usize).max(1);
+        let memory_bytes_max = self.options.memory_bytes_max.or(total.max_memory_bytes);
         #[cfg(feature = "lua")]
         let lua_states_max = self.options.lua_states_max.unwrap_or(crate::config::LUA_STATES_MAX);
         let inner = Inner {
             engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
-            bound: Bound::new(places),
+            bound: Bound::new(places, "`wasm.total.max_instances`"),
             workers: Workers::new(Cores::new(&settings.scheduler.wasm_isolation)),
-            budget: Budget::new(self.options.memory_bytes_max),
+            budget: Budget::new(memory_bytes_max),
             #[cfg(feature = "http")]
             egress: crate::egress::Egress::new(crate::egress::Tls::new(self.options.extra_roots.clone())),
             components: Mutex::default(),
@@ -443,7 +445,8 @@ impl Loader {
 
 /// A runtime for one call.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build().map_err(|error| {
         Error::new(ErrorKind::Internal, format!("no runtime can be made for the call: {error}"))
     })
 }
@@ -643,8 +646,9 @@ impl Inner {
         id: &EntryId,
         wasm: &WasmEntry,
         limits: &EntryLimits,
+        wanted: Allocation,
     ) -> Result<(Component, Allocation), Error> {
-        let (engine, allocation) = self.engine(id, wasm, limits)?;
+        let (engine, allocation) = self.engine(id, wasm, limits, wanted)?;
         let key = (wasm.component, allocation);
         let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(component) = components.get(&key) {
@@ -655,14 +659,16 @@ impl Inner {
         Ok((component, allocation))
     }
 
-    /// The engine for instances of `wasm`.
+    /// The engine for instances of `wasm`, if possible one from which they come as is `wanted`.
     fn engine(
         &self,
         id: &EntryId,
         wasm: &WasmEntry,
         limits: &EntryLimits,
+        wanted: Allocation,
     ) -> Result<(&Engine, Allocation), Error> {
-        if self.options.allocation == Allocation::Reserved && wasm.profile == Profile::Sync {
+        let may_be_reserved = [wanted, self.options.allocation] == [Allocation::Reserved; 2];
+        if may_be_reserved && wasm.profile == Profile::Sync {
             let reservation = || Reservation::new(&self.bundle, self.bound.snapshot().max);
             match self.engines.reserved(reservation, |reserved| reserved.fits(wasm.component, limits)) {
                 Ok(Some(engine)) => return Ok((engine, Allocation::Reserved)),

@@ -121,15 +121,11 @@ fn instances(bundle: &Bundle, places_max: usize) -> Result<usize, String> {
         }
         let entry = entry.map_err(|error| error.to_string())?;
         let Some(wasm) = entry.wasm else { continue };
-        if wasm.profile != Profile::Sync {
+        // Processes are allocated on demand.
+        if wasm.profile != Profile::Sync || entry.kind.starts_with("process.") {
             continue;
         }
-        let slots = match entry.kind.as_str() {
-            // How many there will be is not known.
-            "process.wasm" => None,
-            _ => pool::slots_max(wasm.pool.as_ref()),
-        };
-        sum = sum.saturating_add(slots.unwrap_or(places_max));
+        sum = sum.saturating_add(pool::slots_max(wasm.pool.as_ref()).unwrap_or(places_max));
     }
     Ok(sum.min(places_max))
 }

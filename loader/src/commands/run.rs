@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use loader::config::BLOCKING_THREADS_MAX;
 use loader::process::{Outcome, Refused, Terminal};
 use loader::supervisor::{Serving, State, Supervisor};
 use loader::{Error, Loader};
@@ -24,6 +25,7 @@ pub(super) fn run(loader: &Loader, started: Instant, run: &Run) -> Exit {
     let bound = loader.clone();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // Where the system refuses, threads run on any core: isolation is for speed alone.
+    runtime.max_blocking_threads(BLOCKING_THREADS_MAX);
     runtime.enable_all().on_thread_start(move || drop(bound.bind_scheduler_thread()));
     let runtime = match runtime.build() {
         Ok(runtime) => runtime,
@@ -92,6 +94,15 @@ fn started(supervisor: Result<Supervisor, Error>) -> Result<Serving, Exit> {
 
 /// Serves until a signal comes.
 async fn serve(loader: &Loader, started_at: Instant, mut signals: mpsc::UnboundedReceiver<()>) -> Exit {
+    match loader.warm_up().await {
+        // Calls of these make their instances themselves, or fail for the same reason.
+        Ok(cold) => {
+            for (id, error) in cold {
+                complain(&format!("`{id}` has no warm start: {error}"));
+            }
+        }
+        Err(error) => return unusable(&error),
+    }
     let serving = match started(loader.supervisor()) {
         Ok(serving) => serving,
         Err(exit) => return exit,

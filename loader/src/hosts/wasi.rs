@@ -14,7 +14,6 @@ use registry_schema::{EntryId, ErrorKind, Namespace};
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings;
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtxView};
@@ -224,6 +223,17 @@ impl WasiState {
         self.made = Some(Made { ctx: builder.build(), sockets });
     }
 
+    /// Whether the guest's environment is what a call would get now.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` for a required variable that is not set any more.
+    pub(crate) fn is_current(&self, inner: &Inner) -> Result<bool, Error> {
+        if self.given.variables.is_empty() {
+            return Ok(true);
+        }
+        Ok(self.variables == self.given.environment(&inner.environment())?)
+    }
+
     /// What is written from now on belongs to `call`.
     pub(crate) fn next_call(&mut self, call: CallId) {
         self.call = call;
@@ -310,7 +320,7 @@ pub(super) fn define_preview3(linker: &mut Linker<HostState>, group: &Group) -> 
     match group {
         Group::Clocks => p3::clocks::add_to_linker(linker),
         Group::Cli => p3::cli::add_to_linker(linker),
-        Group::Filesystem => p3::filesystem::add_to_linker(linker),
+        Group::Filesystem => super::files::define_preview3(linker),
         Group::Random => p3::random::add_to_linker(linker),
         Group::Sockets => {
             use p3::bindings::sockets::{ip_name_lookup, types};
@@ -349,11 +359,7 @@ pub(super) fn define(linker: &mut Linker<HostState>, group: &Group) -> wasmtime:
             cli::terminal_stdout::add_to_linker::<S, WasiCli>(l, S::cli)?;
             cli::terminal_stderr::add_to_linker::<S, WasiCli>(l, S::cli)
         }
-        Group::Filesystem => {
-            use wasmtime_wasi::p2::bindings::filesystem;
-            filesystem::types::add_to_linker::<S, WasiFilesystem>(l, S::filesystem)?;
-            filesystem::preopens::add_to_linker::<S, WasiFilesystem>(l, S::filesystem)
-        }
+        Group::Filesystem => super::files::define(l),
         Group::Random => {
             use wasmtime_wasi::p2::bindings::random;
             random::random::add_to_linker::<S, WasiRandom>(l, S::random)?;

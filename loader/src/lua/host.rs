@@ -96,7 +96,11 @@ impl Current {
         if self.context.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
             self.end = Some(failure::inherited_timeout(&self.entry));
         } else if !self.memory.set(bytes) {
-            let message = format!("`{}`: the memory of all guests together is in use", self.entry);
+            let message = format!(
+                "`{}`: limit `wasm.total.max_memory_bytes` of {} was reached",
+                self.entry,
+                self.memory.bytes_max()
+            );
             self.end = Some(Error::new(ErrorKind::Internal, message));
         }
         false

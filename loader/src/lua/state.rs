@@ -40,7 +40,7 @@ pub(crate) struct States {
 impl States {
     /// At most `max` are in use at once.
     pub(crate) fn new(max: usize) -> Self {
-        Self { idle: Mutex::default(), bound: Bound::new(max) }
+        Self { idle: Mutex::default(), bound: Bound::new(max, "`Options::lua_states_max`") }
     }
 
     /// The right to have one state more in use, for the entry `id`.

@@ -1,5 +1,6 @@
 //! The bound on instances of the whole process: of both engines and all functions.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use registry_schema::{EntryId, ErrorKind};
@@ -23,7 +24,10 @@ pub(crate) trait Kept: Send + Sync {
 /// Counts the instances that there are.
 pub(crate) struct Bound {
     places_max: usize,
+    /// What its number comes from, as messages say it.
+    limit: &'static str,
     gate: Gate,
+    made: AtomicU64,
     kept: Mutex<Vec<Weak<dyn Kept>>>,
 }
 
@@ -42,11 +46,19 @@ pub struct InstancesSnapshot {
     pub max: usize,
     /// Calls that wait for one to go.
     pub waiting: usize,
+    /// Those that were made so far.
+    pub made: u64,
 }
 
 impl Bound {
-    pub(crate) fn new(places_max: usize) -> Self {
-        Self { places_max, gate: Gate::new(places_max), kept: Mutex::default() }
+    pub(crate) fn new(places_max: usize, limit: &'static str) -> Self {
+        Self {
+            places_max,
+            limit,
+            gate: Gate::new(places_max),
+            made: AtomicU64::new(0),
+            kept: Mutex::default(),
+        }
     }
 
     /// Makes the instances of `kept` go when none is left for a call.
@@ -67,6 +79,7 @@ impl Bound {
                 entered.map_err(|refused| self.full(id, refused))?
             }
         };
+        self.made.fetch_add(1, Ordering::Relaxed);
         Ok(Place { _permit: permit })
     }
 
@@ -77,7 +90,8 @@ impl Bound {
 
     pub(crate) fn snapshot(&self) -> InstancesSnapshot {
         let live = self.places_max.saturating_sub(self.gate.free());
-        InstancesSnapshot { live, max: self.places_max, waiting: self.gate.waiting() }
+        let made = self.made.load(Ordering::Relaxed);
+        InstancesSnapshot { live, max: self.places_max, waiting: self.gate.waiting(), made }
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Weak<dyn Kept>>> {
@@ -94,16 +108,17 @@ impl Bound {
     }
 
     fn full(&self, id: &EntryId, refused: Refused) -> Error {
-        let max = self.places_max;
+        let (max, limit) = (self.places_max, self.limit);
         let message = match refused {
             Refused::Crowded => {
                 format!(
-                    "`{id}` can't run: {max} instances are in use, and {POOL_WAITING_MAX} calls wait already"
+                    "`{id}` can't run: {max} instances, the most by {limit}, are in use, and {POOL_WAITING_MAX} calls \
+                     wait already"
                 )
             }
-            Refused::Late => format!(
-                "`{id}` could not run in time: {max} instances are in use, which is the limit of the process"
-            ),
+            Refused::Late => {
+                format!("`{id}` could not run in time: {max} instances, the most by {limit}, are in use")
+            }
         };
         Error::new(ErrorKind::Unavailable, message).retryable()
     }

@@ -89,3 +89,29 @@ impl Gate {
         self.free.forget_permits(1) == 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_wait_as_may_and_one_more_fails_at_once() {
+        let gate = Gate::new(1);
+        let held = gate.try_enter().unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waiting: Vec<_> =
+            (0..POOL_WAITING_MAX).map(|_| Box::pin(gate.enter(until, Duration::ZERO, || {}))).collect();
+        assert!(waiting.iter_mut().all(|call| call.as_mut().poll(&mut context).is_pending()));
+        assert_eq!(gate.waiting(), POOL_WAITING_MAX);
+        let refused = gate.enter(until, Duration::ZERO, || {}).await;
+        assert_eq!(refused.map(|_| ()), Err(Refused::Crowded));
+        waiting.truncate(1);
+        assert_eq!(gate.waiting(), 1);
+        drop(held);
+        assert!(waiting.remove(0).await.is_ok());
+        assert_eq!((gate.waiting(), gate.free()), (0, 1));
+    }
+}

@@ -104,12 +104,11 @@ pub(crate) struct Slot {
 impl Pool {
     pub(crate) fn new(id: Arc<EntryId>, shape: Shape) -> Arc<Self> {
         let slots_max = shape.slots_max.unwrap_or(usize::MAX);
-        let (permits, reserved) = match shape.kind {
-            PoolKind::Inline | PoolKind::Lazy => (slots_max, 0),
-            PoolKind::Static => (slots_max, slots_max),
-            PoolKind::Adaptive => (1, 1),
+        let permits = match shape.kind {
+            PoolKind::Inline | PoolKind::Lazy | PoolKind::Static => slots_max,
+            PoolKind::Adaptive => 1,
         };
-        let idle = VecDeque::from(vec![Instant::now(); reserved]);
+        let idle = VecDeque::from(vec![Instant::now(); shape.reserved()]);
         let slots = Mutex::new(Slots { busy: 0, idle });
         Arc::new(Self { id, shape, gate: Gate::new(permits), slots })
     }

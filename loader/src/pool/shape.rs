@@ -35,10 +35,21 @@ pub(crate) struct Shape {
     pub(crate) buffer: usize,
     /// Most calls that one instance serves; 1 unless instances are kept.
     pub(crate) uses_max: u32,
-    /// Load, link and touch memory at boot.
+    /// Whether instances are made at boot, for what that leaves loaded, linked and mapped.
     pub(crate) warm_start: bool,
     /// The threads that calls run on, where they have some of their own: as many as there are slots.
     pub(crate) worker_class: Option<String>,
+}
+
+impl Shape {
+    /// Slots that there always are.
+    pub(crate) fn reserved(&self) -> usize {
+        match self.kind {
+            PoolKind::Inline | PoolKind::Lazy => 0,
+            PoolKind::Static => self.slots_max.unwrap_or(0),
+            PoolKind::Adaptive => 1,
+        }
+    }
 }
 
 /// The fields that entries of all kinds have.

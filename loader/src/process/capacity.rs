@@ -51,21 +51,48 @@ impl Limits {
         }
     }
 
-    /// Half of what there is is left for all else.
-    fn room(self) -> Room {
+    /// How many processes fit, and what there is too little of for more. Half of all is left for all else.
+    fn fits(self) -> [Fit; 2] {
         let fits = |have: u64, each: u64| usize::try_from(have / 2 / each).unwrap_or(usize::MAX);
         let by_address = |each| self.address_bytes.map_or(usize::MAX, |bytes| fits(bytes, each));
-        let lua = fits(self.memory_bytes, LUA_STATE_BYTES).min(by_address(LUA_STATE_BYTES));
-        let wasm = fits(self.memory_bytes, INSTANCE_BYTES)
-            .min(fits(self.maps, INSTANCE_MAPS))
-            .min(by_address(INSTANCE_ADDRESS_BYTES));
-        Room { lua: lua.clamp(1, PROCESSES_MAX), wasm: wasm.clamp(1, PROCESSES_MAX) }
+        let lua = [
+            (fits(self.memory_bytes, LUA_STATE_BYTES), MEMORY),
+            (by_address(LUA_STATE_BYTES), ADDRESSES),
+            (PROCESSES_MAX, PROCESSES),
+        ];
+        let wasm = [
+            (fits(self.memory_bytes, INSTANCE_BYTES), MEMORY),
+            (fits(self.maps, INSTANCE_MAPS), MAPS),
+            (by_address(INSTANCE_ADDRESS_BYTES), ADDRESSES),
+            (PROCESSES_MAX, PROCESSES),
+        ];
+        [Fit::least(&lua), Fit::least(&wasm)]
+    }
+}
+
+const MEMORY: &str = "the memory that was left";
+const ADDRESSES: &str = "the address space, `ulimit -v`";
+const MAPS: &str = "the mappings that are allowed, `vm.max_map_count`";
+const PROCESSES: &str = "the loader";
+
+/// How many processes of a kind fit.
+#[derive(Debug, Clone, Copy)]
+struct Fit {
+    max: usize,
+    /// What allows no more.
+    by: &'static str,
+}
+
+impl Fit {
+    fn least(limits: &[(usize, &'static str)]) -> Self {
+        let least = limits.iter().min_by_key(|(max, _)| *max);
+        least.map_or(Self { max: 1, by: MEMORY }, |(max, by)| Self { max: (*max).max(1), by })
     }
 }
 
 /// Counts the processes of a loader.
 pub(crate) struct Capacity {
-    room: Room,
+    fits: [Fit; 2],
     lua: Arc<AtomicUsize>,
     wasm: Arc<AtomicUsize>,
     /// Places for the instances of processes.
@@ -90,8 +117,14 @@ impl Drop for Seat {
 }
 
 impl Capacity {
-    fn new(room: Room) -> Self {
-        Self { room, lua: Arc::default(), wasm: Arc::default(), instances: Bound::new(room.wasm) }
+    fn new(fits: [Fit; 2]) -> Self {
+        let instances = Bound::new(fits[1].max, "what this machine has room for");
+        Self { fits, lua: Arc::default(), wasm: Arc::default(), instances }
+    }
+
+    fn room(&self) -> Room {
+        let [lua, wasm] = self.fits;
+        Room { lua: lua.max, wasm: wasm.max }
     }
 
     /// Takes one more process.
@@ -99,22 +132,22 @@ impl Capacity {
     /// # Errors
     /// `UNAVAILABLE` when it does not fit.
     pub(super) fn seat(&self, language: Language) -> Result<Seat, Error> {
-        let (taken, max, what) = match language {
-            Language::Lua => (&self.lua, self.room.lua, "Lua"),
-            Language::Wasm => (&self.wasm, self.room.wasm, "WebAssembly"),
+        let (taken, Fit { max, by }, what) = match language {
+            Language::Lua => (&self.lua, self.fits[0], "Lua"),
+            Language::Wasm => (&self.wasm, self.fits[1], "WebAssembly"),
         };
         let seat = Seat(Arc::clone(taken));
         if taken.fetch_add(1, Ordering::Relaxed) < max {
             return Ok(seat);
         }
-        let message = format!("there are {max} {what} processes already, more do not fit on this machine");
+        let message = format!("there are {max} {what} processes already, the most by {by}");
         Err(Error::new(ErrorKind::Unavailable, message).retryable())
     }
 }
 
 impl Inner {
     pub(super) fn capacity(&self) -> &Capacity {
-        self.processes.capacity.get_or_init(|| Capacity::new(Limits::read().room()))
+        self.processes.capacity.get_or_init(|| Capacity::new(Limits::read().fits()))
     }
 }
 
@@ -122,7 +155,7 @@ impl Loader {
     /// How many processes fit at once, by the memory and the limits that this process had when it was first
     /// asked.
     pub fn process_room(&self) -> Room {
-        self.inner().capacity().room
+        self.inner().capacity().room()
     }
 }
 
@@ -133,26 +166,30 @@ mod tests {
     #[test]
     fn what_is_scarce_decides() {
         let limits = Limits { memory_bytes: 16 << 30, address_bytes: None, maps: 64_000 };
-        let room = limits.room();
-        assert!(room.lua >= 10_000 && room.wasm >= 2_000, "{room:?}");
-        let few_maps = Limits { maps: INSTANCE_MAPS * 20, ..limits }.room();
-        assert_eq!(few_maps, Room { lua: room.lua, wasm: 10 });
-        let little_memory = Limits { memory_bytes: LUA_STATE_BYTES * 20, ..limits }.room();
-        assert_eq!(little_memory.lua, 10);
-        let little_address = Limits { address_bytes: Some(INSTANCE_ADDRESS_BYTES * 6), ..limits }.room();
-        assert_eq!(little_address.wasm, 3);
-        assert_eq!(
-            Limits { memory_bytes: 0, address_bytes: Some(0), maps: 0 }.room(),
-            Room { lua: 1, wasm: 1 }
-        );
+        let [lua, wasm] = limits.fits();
+        assert!(lua.max >= 10_000 && wasm.max >= 2_000, "{lua:?} {wasm:?}");
+        assert_eq!((lua.by, wasm.by), (MEMORY, MAPS));
+        let few_maps = Limits { maps: INSTANCE_MAPS * 20, ..limits }.fits();
+        assert_eq!((few_maps[0].max, few_maps[1].max), (lua.max, 10));
+        let little_memory = Limits { memory_bytes: LUA_STATE_BYTES * 20, ..limits }.fits();
+        assert_eq!((little_memory[0].max, little_memory[0].by), (10, MEMORY));
+        let little_address = Limits { address_bytes: Some(INSTANCE_ADDRESS_BYTES * 6), ..limits }.fits();
+        assert_eq!((little_address[1].max, little_address[1].by), (3, ADDRESSES));
+        let nothing = Limits { memory_bytes: 0, address_bytes: Some(0), maps: 0 }.fits();
+        assert_eq!(nothing.map(|fit| fit.max), [1, 1]);
+        let much = Limits { memory_bytes: u64::MAX, address_bytes: None, maps: u64::MAX }.fits();
+        assert_eq!(much.map(|fit| (fit.max, fit.by)), [(PROCESSES_MAX, PROCESSES); 2]);
     }
 
     #[test]
     fn a_full_loader_refuses_until_a_process_ends() {
-        let capacity = Capacity::new(Room { lua: 1, wasm: 1 });
+        let capacity = Capacity::new([Fit { max: 1, by: MAPS }; 2]);
         let first = capacity.seat(Language::Lua).unwrap();
         let refused = capacity.seat(Language::Lua).unwrap_err();
         assert_eq!((refused.kind(), refused.is_retryable()), (ErrorKind::Unavailable, true));
+        let message = "there are 1 Lua processes already, the most by the mappings that are allowed, \
+                       `vm.max_map_count`";
+        assert_eq!(refused.message(), message);
         capacity.seat(Language::Wasm).unwrap();
         drop(first);
         capacity.seat(Language::Lua).unwrap();

@@ -25,7 +25,7 @@ pub use filter::Filter;
 pub use observability::{Encoding, LogManager, Logger, Otel, OtelHttp, OtelProcess, Prometheus, Protocol};
 pub use overrides::Overrides;
 use reader::Reader;
-pub use runtime::{Scheduler, Security, Shutdown, Supervisor, Wasm, WasmIsolation, WasmLimits};
+pub use runtime::{Scheduler, Security, Shutdown, Supervisor, Wasm, WasmIsolation, WasmLimits, WasmTotal};
 
 /// The sections of `.wippy.yaml` that travel in a bundle.
 pub const SECTIONS: [&str; 10] = [

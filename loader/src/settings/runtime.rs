@@ -8,7 +8,8 @@ use registry_schema::authored::wasm::Limits;
 
 use super::reader::Reader;
 use crate::config::{
-    INSTANCES_MAX, MEMORY_BYTES_MAX, RETAINED_MEMORY_BYTES_MAX, SHUTDOWN_TIMEOUT, TABLE_ELEMENTS_MAX,
+    INSTANCES_MAX, MEMORY_BYTES_MAX, PROCESS_INSTANCES_MAX, RETAINED_MEMORY_BYTES_MAX, SHUTDOWN_TIMEOUT,
+    TABLE_ELEMENTS_MAX,
 };
 
 /// `scheduler`.
@@ -76,8 +77,19 @@ impl Supervisor {
 /// `wasm`: of this loader alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wasm {
+    /// What all entries have together.
+    pub total: WasmTotal,
     /// What holds where an entry's `limits` say nothing.
     pub limits: WasmLimits,
+}
+
+/// `wasm.total`: what all entries have together. [`crate::Options`] win over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WasmTotal {
+    /// Instances of functions at once, idle ones included, 1 or more. Default: 1,000.
+    pub max_instances: u32,
+    /// Memory of guests, Lua included, in bytes. Default: three quarters of the machine's.
+    pub max_memory_bytes: Option<u64>,
 }
 
 /// `wasm.limits`: the fields of an entry's `limits`.
@@ -111,7 +123,16 @@ impl Wasm {
             max_table_elements: reader.value("wasm.limits.max_table_elements", TABLE_ELEMENTS_MAX),
             max_instances: reader.value("wasm.limits.max_instances", INSTANCES_MAX),
         };
-        Self { limits }
+        let total = WasmTotal {
+            max_instances: reader.ranged(
+                "wasm.total.max_instances",
+                &[],
+                PROCESS_INSTANCES_MAX,
+                (1, u32::MAX),
+            ),
+            max_memory_bytes: reader.optional("wasm.total.max_memory_bytes"),
+        };
+        Self { total, limits }
     }
 }
 

@@ -102,10 +102,11 @@ fn pools(out: &mut Exposition, loader: &Loader) {
             out.sample(name, &[("entry", id)], value(pool));
         }
     }
-    let InstancesSnapshot { live, max, waiting } = loader.instances();
+    let InstancesSnapshot { live, max, waiting, made } = loader.instances();
     out.single("wippy_instances", "gauge", "Instances of WebAssembly, idle ones included.", live);
     out.single("wippy_instances_max", "gauge", "Most instances at once.", max);
     out.single("wippy_instances_waiting", "gauge", "Calls that wait for an instance.", waiting);
+    out.single("wippy_instances_made_total", "counter", "Instances that were made.", made);
 }
 
 fn loader(out: &mut Exposition, inner: &Inner) {

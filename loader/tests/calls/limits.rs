@@ -25,6 +25,11 @@ fn growing(limits: &str) -> String {
     format!("wit: \"grow: func(by: u32) -> u32\"\nmethod: grow\nlimits: {{{limits}}}")
 }
 
+/// A limit that the build does not know: it would refuse what starts over it.
+fn at_boot(limit: &str, value: u64) -> String {
+    format!("{limit}: \"${{env:NOBODY|{value}}}\"")
+}
+
 const TRAPPED: &str = "wasm trap: wasm `unreachable` instruction executed";
 
 #[tokio::test]
@@ -66,8 +71,10 @@ async fn a_guest_that_minds_a_refused_growth_goes_on() {
 
 #[tokio::test]
 async fn a_memory_that_starts_over_its_limit() {
-    let built =
-        Registry::new().wat("grow", GROW, &growing("max_memory_bytes: 65535")).answer("answer", 42).build();
+    let built = Registry::new()
+        .wat("grow", GROW, &growing(&at_boot("max_memory_bytes", 65_535)))
+        .answer("answer", 42)
+        .build();
     let loader = Loader::open(&built).unwrap();
     let over = "`app:grow` can't be instantiated: memory minimum size of 1 pages exceeds memory limits \
                 (limit `max_memory_bytes` of 65535 was reached)";
@@ -81,7 +88,7 @@ async fn a_memory_that_starts_over_its_limit() {
 async fn tables_up_to_their_limit() {
     let built = Registry::new()
         .wat("grow", GROW_TABLE, &growing("max_table_elements: 20"))
-        .wat("small", GROW_TABLE, &growing("max_table_elements: 9"))
+        .wat("small", GROW_TABLE, &growing(&at_boot("max_table_elements", 9)))
         .wat("default", GROW_TABLE, &growing(""))
         .build();
     let loader = Loader::open(&built).unwrap();
@@ -110,7 +117,7 @@ async fn instances_up_to_their_limit() {
       (func (export "answer") (result u32) (canon lift (core func $second "answer"))))"#;
     let built = Registry::new()
         .wat("two", two, "method: answer\nlimits: {max_instances: 2}")
-        .wat("one", two, "method: answer\nlimits: {max_instances: 1}")
+        .wat("one", two, &format!("method: answer\nlimits: {{{}}}", at_boot("max_instances", 1)))
         .build();
     let loader = Loader::open(&built).unwrap();
     for _ in 0..2 {
@@ -158,7 +165,7 @@ async fn all_guests_have_one_memory() {
     let options = Options { memory_bytes_max: Some(1 << 20), ..Options::default() };
     let loader = Loader::builder().options(options).open(&built).unwrap();
     let over = format!(
-        "`app:grow` failed in `grow`: {TRAPPED} (the memory of all guests together, 1048576 bytes, is in use)"
+        "`app:grow` failed in `grow`: {TRAPPED} (limit `wasm.total.max_memory_bytes` of 1048576 was reached)"
     );
     for _ in 0..2 {
         assert_eq!(call(&loader, "grow", &[Val::U32(15)]).await, Ok(Some(Val::U32(16))));
@@ -166,6 +173,26 @@ async fn all_guests_have_one_memory() {
         expect_number(&loader, "answer", 42).await;
         assert_eq!(loader.memory().used, 0);
     }
+}
+
+/// Both totals may be set for an application, and the loader's options win over it.
+#[tokio::test(start_paused = true)]
+async fn an_application_sets_what_all_guests_have() {
+    let settings = "wasm:\n  total:\n    max_instances: 1\n    max_memory_bytes: 131072\n";
+    let built = Registry::new().file(".wippy.yaml", settings).wat("grow", GROW, &growing("")).build();
+    let loader = Loader::open(&built).unwrap();
+    assert_eq!((loader.instances().max, loader.memory().max), (1, 131_072));
+    let over = format!(
+        "`app:grow` failed in `grow`: {TRAPPED} (limit `wasm.total.max_memory_bytes` of 131072 was reached)"
+    );
+    for _ in 0..2 {
+        assert_eq!(call(&loader, "grow", &[Val::U32(1)]).await, Ok(Some(Val::U32(2))));
+        expect_failure(&loader, "grow", &[Val::U32(2)], ErrorKind::Internal, &over).await;
+    }
+    let options = Options { instances_max: Some(3), memory_bytes_max: Some(1 << 20), ..Options::default() };
+    let loader = Loader::builder().options(options).open(&built).unwrap();
+    assert_eq!((loader.instances().max, loader.memory().max), (3, 1 << 20));
+    assert_eq!(call(&loader, "grow", &[Val::U32(2)]).await, Ok(Some(Val::U32(3))));
 }
 
 /// Lua draws from the same memory: it is refused while it grows, and may handle that.
@@ -191,7 +218,10 @@ async fn lua_has_its_part_of_the_memory_of_all_guests() {
     for _ in 0..2 {
         assert_eq!(hoard(100).await, Ok(Data::Integer(100)));
         let error = hoard(1_000_000).await.unwrap_err();
-        assert!(error.message().contains("the memory of all guests together is in use"), "{error}");
+        assert!(
+            error.message().contains("limit `wasm.total.max_memory_bytes` of 8388608 was reached"),
+            "{error}"
+        );
         assert_eq!(loader.memory().used, 0);
     }
 }

@@ -241,6 +241,31 @@ async fn a_folder_that_is_missing_is_made_or_named() {
     assert_eq!(outcome(&loader, "read", &["file"]).await, Ok("there".into()));
 }
 
+/// What makes its reader wait is not opened: neither a thread nor a call hangs on it.
+#[tokio::test]
+async fn only_files_and_folders_are_opened() {
+    let registry = reach(Registry::new().entries(DATA), "{fs: data, guest: /space}", &["read", "write"]);
+    let preview1 = "wit: \"first-byte: func(path: string) -> s32;\"\nimports: [wasi1]\n\
+                    wasi: {mounts: [{fs: data, guest: /space}]}";
+    let built = registry
+        .guest("first-byte", PREVIEW1_FILES, "first-byte", preview1)
+        .file("data/file", "content")
+        .build();
+    let data = built.root().join("data");
+    let made = std::process::Command::new("mkfifo").arg(data.join("fifo")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(data.join("socket")).unwrap();
+    symlink("fifo", data.join("link")).unwrap();
+    let loader = in_its_root(&built);
+    for name in ["fifo", "link", "socket"] {
+        assert_eq!(outcome(&loader, "read", &[name]).await, Err("not-permitted".into()), "{name}");
+        assert_eq!(outcome(&loader, "write", &[name, "x"]).await, Err("not-permitted".into()), "{name}");
+        let path = [text(&format!("/space/{name}"))];
+        assert!(matches!(call(&loader, "first-byte", &path).await, Ok(Some(Val::S32(..0)))), "{name}");
+    }
+    assert_eq!(outcome(&loader, "read", &["file"]).await, Ok("content".into()));
+}
+
 /// What travels in the bundle is checked before a guest sees it.
 #[tokio::test]
 async fn a_damaged_file_of_the_bundle_is_not_mounted() {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::outcomes::{call, expect_failure, expect_number};
 use crate::steps::{CONTROL, GRANTED, Host, manual};
-use crate::support::{Built, Registry};
+use crate::support::{Built, Registry, WASI_IMPORTS};
 
 /// Guests that wait in `step` until they are let go, one by one.
 struct Waiters {
@@ -346,7 +346,7 @@ async fn instances_of_all_functions_have_one_bound() {
     let error = third.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
     let message =
-        "`app:inline` could not run in time: 2 instances are in use, which is the limit of the process";
+        "`app:inline` could not run in time: 2 instances, the most by `wasm.total.max_instances`, are in use";
     assert_eq!(error.message(), message);
     // Whoever waits goes on when one ends.
     let third = waiters.call("inline", 2);
@@ -470,6 +470,65 @@ async fn a_kept_instance_goes_when_it_is_idle_or_its_place_is_wanted() {
     tokio::time::sleep(Duration::from_secs(31)).await;
     assert_eq!(loader.instances().live, 0);
     assert_eq!(count(&loader, "other", 0).await, 101);
+}
+
+/// A guest's environment is read for each call: an instance that has another one is not used again.
+#[tokio::test]
+async fn a_kept_instance_goes_when_its_environment_changes() {
+    let kept = "imports: [\"wasi:cli\"]\npool: {workers: 1, reuse: true}\n\
+                wasi: {env: [{id: greeting, name: GREETING, required: true}]}";
+    let built = Registry::new()
+        .entries("- name: file\n  kind: env.storage.file\n  file_path: values.env\n")
+        .entries("- name: greeting\n  kind: env.variable\n  variable: GREETING\n  storage: file\n")
+        .file("values.env", "GREETING=hello\n")
+        .guest("get", WASI_IMPORTS, "env-get", kept)
+        .build();
+    let options = Options { root: Some(built.root().to_path_buf()), ..Options::default() };
+    let loader = Loader::builder().options(options).open(&built).unwrap();
+    let made = || (loader.instances().made, loader.instances().live);
+    let name = [Val::String("GREETING".into())];
+    let greeting = |text: &str| Ok(Some(Val::Option(Some(Box::new(Val::String(text.into()))))));
+    for _ in 0..2 {
+        assert_eq!(call(&loader, "get", &name).await, greeting("hello"));
+        assert_eq!(made(), (1, 1));
+    }
+    std::fs::write(built.root().join("values.env"), "GREETING=bye\n").unwrap();
+    for _ in 0..2 {
+        assert_eq!(call(&loader, "get", &name).await, greeting("bye"));
+        assert_eq!(made(), (2, 1));
+    }
+    std::fs::write(built.root().join("values.env"), "").unwrap();
+    let message = "`app:get` requires `app:greeting`, which is not set";
+    expect_failure(&loader, "get", &name, ErrorKind::NotFound, message).await;
+    assert_eq!(loader.instances().live, 0);
+}
+
+/// What a warm start makes, and what calls find after it.
+#[tokio::test]
+async fn a_warm_start_loads_links_and_maps_for_all_reserved_slots() {
+    let fails = "(module (memory 1) (func $start unreachable) (start $start) (func (export \"count\") (param i32) \
+                 (result i32) (local.get 0)))";
+    let built = Registry::new()
+        .wat("warm", COUNT, &counting("pool: {type: static, workers: 3, warm_start: true}"))
+        .wat("lazy", COUNT, &counting("pool: {type: lazy, warm_start: \"${env:NOBODY|true}\"}"))
+        .wat("off", COUNT, &counting("pool: {warm_start: false}"))
+        .wat("fails", fails, &counting("pool: {warm_start: true}"))
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    let cold = loader.warm_up().await.unwrap();
+    let [(id, error)] = cold.as_slice() else { panic!("{cold:?}") };
+    assert_eq!((id.to_string().as_str(), error.kind()), ("app:fails", ErrorKind::Internal));
+    let instances = loader.instances();
+    assert_eq!((instances.made, instances.live), (5, 0));
+    // Nothing is left to load, and no call sees what an instance before it did.
+    for name in ["warm", "fails"] {
+        std::fs::remove_file(built.join(&built.artifact(name).path())).unwrap();
+    }
+    for _ in 0..4 {
+        assert_eq!(count(&loader, "warm", 0).await, 101);
+        assert_eq!(count(&loader, "lazy", 0).await, 101);
+    }
+    assert_eq!(loader.instances().made, 13);
 }
 
 /// Kept instances do not keep their loader.

@@ -245,6 +245,36 @@ fn the_ticker_ends_a_guest_that_only_computes() {
     });
 }
 
+/// A guest that computes on the only thread, a tick for each millisecond of it, and one that sleeps for ten: it
+/// goes on within three ticks.
+#[tokio::test(start_paused = true)]
+async fn a_sleeping_guest_goes_on_within_a_few_ticks() {
+    let built = Registry::new()
+        .stepping("spin", "spin", GRANTED)
+        .guest("sleep", WASI_IMPORTS, "sleep-ms", "imports: [\"wasi:clocks\"]")
+        .build();
+    let host = Host::default();
+    let (woke, mut waking) = oneshot::channel::<()>();
+    let is_over = Arc::new(Mutex::new(move || waking.try_recv().is_ok()));
+    let loader = host.open(&built, move |host, n| {
+        advance(1);
+        host.loader().tick();
+        if is_over.lock().unwrap()() || host.steps() == 1_000 { 0 } else { n }
+    });
+    // Both are loaded before the clock moves.
+    for name in ["app:spin", "app:sleep"] {
+        loader.function(name).unwrap();
+    }
+    let sleeper = async {
+        let slept = call(&loader, "sleep", &[Val::U64(10)]).await;
+        woke.send(()).unwrap();
+        (slept, host.steps())
+    };
+    let ((slept, steps), spun) = tokio::join!(sleeper, call(&loader, "spin", &[Val::U32(1)]));
+    assert_eq!((slept, spun), (Ok(None), Ok(Some(Val::U32(0)))));
+    assert!((10..=13).contains(&steps), "{steps} ticks");
+}
+
 /// As many computing guests as threads, and one that sleeps: it goes on after a few of their ticks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn computing_guests_do_not_keep_a_sleeping_one_waiting() {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use loader::config::Allocation;
 use loader::supervisor::{Jitter, State};
-use loader::{Data, ErrorKind, Options};
+use loader::{Data, ErrorKind};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -492,9 +491,7 @@ async fn two_thousand_guests_live_at_once() {
         end"#;
     let host = "- {name: wide, kind: process.host, host: {queue_size: 20000}}\n";
     let registry = registry().entries(host).sample_worker("sum", "sum", "imports: [inbox]");
-    let options =
-        Options { allocation: Allocation::OnDemand, instances_max: Some(2_100), ..Options::default() };
-    let app = App::with(lua(registry, "many", source, ""), options);
+    let app = App::new(lua(registry, "many", source, ""));
     let count = app.loader.process_room().wasm.min(2_000);
     let out = app.call("app:many", vec![Data::Integer(i64::try_from(count).unwrap())]).await.unwrap();
     assert_eq!(out.to_json().unwrap(), json!(["none", true, count - 1]));
