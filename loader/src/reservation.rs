@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use registry_schema::manifest::Needs;
 use registry_schema::{Digest, Profile};
-use wasmtime::PoolingAllocationConfig;
+use wasmtime::{Enabled, PoolingAllocationConfig};
 
 use crate::bundle::Bundle;
 use crate::config::{
@@ -106,7 +106,10 @@ impl Reservation {
             .max_memory_size(usize::try_from(MEMORY_BYTES).unwrap_or(usize::MAX))
             .table_elements(elements)
             .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
-            .table_keep_resident(TABLE_KEPT_BYTES);
+            .table_keep_resident(TABLE_KEPT_BYTES)
+            // Where the system tells which pages were written to, these are cleared, wherever they lie: a stack of a
+            // megabyte lies beyond what is kept by position.
+            .pagemap_scan(Enabled::Auto);
         config
     }
 }

@@ -94,7 +94,10 @@ pub(super) fn request_id(given: Option<&http::HeaderValue>) -> String {
     let mut random = [0_u8; 16];
     // Without random numbers the id says nothing, which ends no request.
     let _ = getrandom::fill(&mut random);
-    random.iter().map(|byte| format!("{byte:02x}")).collect()
+    random.iter().fold(String::with_capacity(2 * random.len()), |mut id, byte| {
+        id.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+        id
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Components that export `wasi:http/incoming-handler`.
+//! Components that export `wasi:http/incoming-handler` (0.2) or `wasi:http/handler` (0.3).
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
@@ -6,12 +6,15 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::app::{App, endpoint, registry};
-use crate::support::SERVE;
+use crate::support::{Guest, SERVE, SERVE_ASYNC};
 
 async fn app() -> App {
-    let registry = registry("limits: {max_body_bytes: 100000000}", "");
-    let registry =
-        registry.guest("serve", SERVE, "incoming-handler#handle", "limits: {max_execution_ms: 60000}");
+    serving(SERVE, "incoming-handler#handle", "limits: {max_execution_ms: 60000}").await
+}
+
+/// An application that answers by `guest`; `more` are further fields of its entry.
+async fn serving(guest: Guest, method: &str, more: &str) -> App {
+    let registry = registry("limits: {max_body_bytes: 100000000}", "").guest("serve", guest, method, more);
     let registry = endpoint(registry, "post", "POST /{path...}", "serve");
     App::new(endpoint(registry, "get", "GET /{path...}", "serve")).await
 }
@@ -46,8 +49,38 @@ async fn a_guest_that_fails_ends_its_own_request() {
 }
 
 #[tokio::test]
+async fn a_guest_of_wasi_0_3_answers_and_fails() {
+    let app = serving(SERVE_ASYNC, "handler#handle", "").await;
+    assert_eq!(
+        app.get("/a?b=c").await.short(),
+        (200, "Method::Get /a?b=c test.example"),
+        "{:?}",
+        app.logged()
+    );
+    assert_eq!(app.post("/echo", "hello").await.short(), (200, "hello"));
+    assert_eq!(app.get("/trap").await.status, 500);
+    assert!(app.logged().join("\n").contains("`app:serve` failed"));
+    assert_eq!(app.get("/refuse").await.status, 500);
+    assert!(app.logged().join("\n").contains("the guest answered with the error"));
+    assert_eq!(app.get("/a").await.status, 200);
+    both_ways(&app).await;
+}
+
+#[tokio::test]
+async fn a_guest_runs_on_the_threads_of_its_class() {
+    let app = serving(SERVE, "incoming-handler#handle", "pool: {worker_class: own, workers: 1}").await;
+    assert_eq!(app.post("/echo", "hello").await.short(), (200, "hello"), "{:?}", app.logged());
+    assert_eq!(app.get("/trap").await.status, 500);
+    assert_eq!(app.get("/a").await.status, 200);
+    both_ways(&app).await;
+}
+
+#[tokio::test]
 async fn bodies_pass_while_they_are_sent() {
-    let app = app().await;
+    both_ways(&app().await).await;
+}
+
+async fn both_ways(app: &App) {
     let stream = TcpStream::connect(app.address()).await.unwrap();
     let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);

@@ -8,6 +8,8 @@ mod lua;
 mod middleware;
 mod reload;
 mod routing;
+mod statuses;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod transport;

@@ -118,6 +118,11 @@ pub(crate) const PREVIEW1_FILES: Guest = Guest {
 /// Answers HTTP requests by `wasi:http` 0.2, bodies as streams.
 pub(crate) const SERVE: Guest =
     Guest { file: "serve.wasm", sha256: "72086aa934837fb070dc492ec5a7a8f90c1c9de047159ecbe764233556d030a3" };
+/// `guests/serve-async`: the same through WASI 0.3.
+pub(crate) const SERVE_ASYNC: Guest = Guest {
+    file: "serve-async.wasm",
+    sha256: "dd0eab32f7ca20014d2fe13d98fe4fcf843ea09c6e625eb9c239382396c7f610",
+};
 
 /// A registry of one namespace, in a folder of its own.
 pub(crate) struct Registry {

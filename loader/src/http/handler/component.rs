@@ -2,21 +2,28 @@
 //!
 //! Both bodies pass part by part; what neither side has taken yet is one part.
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 
+use futures_util::FutureExt;
+use http::uri::Scheme;
 use http_body_util::BodyExt;
 use registry_schema::ErrorKind;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+#[cfg(feature = "p3")]
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody, WasiHttpView};
 
 use super::Handled;
-use crate::call;
+use super::driven::{Maker, drive};
+use crate::call::{self, Opened};
+use crate::context::Context;
 use crate::error::Error;
 use crate::failure;
-use crate::function::WasmFunction;
+use crate::function::{Prepared, WasmFunction};
 use crate::guest_log::Stream;
+use crate::host_state::HostState;
 use crate::http::answer;
 use crate::http::body::{BodyProblem, Fate, Held, RequestBody};
 use crate::http::visit::Visit;
@@ -26,61 +33,119 @@ use crate::pool::{self, Patience};
 /// The answer as the guest makes it.
 type Response = http::Response<WasiBody>;
 
-/// Whether a function is called as an HTTP handler.
-pub(super) fn is_handler(function: &WasmFunction) -> bool {
-    function.wasm.export.interface.as_deref().is_some_and(|interface| {
-        interface.starts_with("wasi:http/incoming-handler@") || interface.starts_with("wasi:http/handler@")
-    })
+/// Takes the guest's answer, or what it gives in place of one.
+type Sender = oneshot::Sender<Result<Response, String>>;
+
+/// A component that is an HTTP handler.
+pub(in crate::http) struct Component {
+    pub(super) function: Arc<WasmFunction>,
+    /// Made with the first request.
+    pre: OnceLock<Pre>,
 }
 
-/// Ends the guest of a client that has gone.
-struct Running(JoinHandle<()>);
+/// Where the handler is among the component's exports.
+enum Pre {
+    Preview2(ProxyPre<HostState>),
+    #[cfg(feature = "p3")]
+    Preview3(ServicePre<HostState>),
+}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Component {
+    /// `function`, if it is such a component.
+    pub(super) fn of(function: &Arc<WasmFunction>) -> Option<Self> {
+        let interface = function.wasm.export.interface.as_deref()?;
+        let is_handler = interface.starts_with("wasi:http/incoming-handler@")
+            || interface.starts_with("wasi:http/handler@");
+        is_handler.then(|| Self { function: Arc::clone(function), pre: OnceLock::new() })
+    }
+
+    fn pre(&self, prepared: &Prepared) -> Result<&Pre, Error> {
+        if let Some(pre) = self.pre.get() {
+            return Ok(pre);
+        }
+        let pre = self.find(prepared).map_err(|error| self.internal(&error))?;
+        Ok(self.pre.get_or_init(|| pre))
+    }
+
+    fn find(&self, prepared: &Prepared) -> wasmtime::Result<Pre> {
+        #[cfg(feature = "p3")]
+        if self
+            .function
+            .wasm
+            .export
+            .interface
+            .as_deref()
+            .is_some_and(|it| it.starts_with("wasi:http/handler@"))
+        {
+            return ServicePre::new(prepared.pre.clone()).map(Pre::Preview3);
+        }
+        ProxyPre::new(prepared.pre.clone()).map(Pre::Preview2)
+    }
+
+    fn internal(&self, error: &wasmtime::Error) -> Error {
+        Error::new(ErrorKind::Internal, format!("`{}`: {error:#}", self.function.id))
     }
 }
 
-pub(super) async fn handle(inner: &Arc<Inner>, function: &Arc<WasmFunction>, mut visit: Visit) -> Handled {
-    let context = std::mem::take(&mut visit.context).with_deadline(visit.deadline);
+pub(super) async fn handle(inner: &Arc<Inner>, component: &Arc<Component>, mut visit: Visit) -> Handled {
+    let mut context = std::mem::take(&mut visit.context).with_deadline(visit.deadline);
     let (request_id, fate, deadline) = (visit.request_id.clone(), visit.fate.clone(), visit.deadline);
-    let scheme = if visit.peer.is_tls { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP };
+    let method = visit.parts.method.clone();
+    let scheme = if visit.peer.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
     let request = match request(visit, &scheme) {
         Ok(request) => request,
         Err(problem) => return answer::bad_request(&problem, &request_id).into(),
     };
+    let assigned = match component.function.class.as_ref().map(|class| class.assign()).transpose() {
+        Ok(assigned) => assigned,
+        Err(error) => return failed_with(error, &fate, &request_id),
+    };
     let (sender, receiver) = oneshot::channel();
-    let (owned, callee, id) = (Arc::clone(inner), Arc::clone(function), request_id.clone());
-    let patience = Patience::of(&context);
     let (failed, failure) = oneshot::channel();
-    let running = async move {
-        let guest = guest(&owned, &callee, context, request, scheme, patience, sender);
-        let Err(error) = pool::holding(guest).await else { return };
+    let (owned, callee, id) = (Arc::clone(inner), Arc::clone(component), request_id.clone());
+    let seen = inner.telemetry.begin(&component.function.seen, &mut context.trace);
+    let making = async move {
+        let patience = Patience::of(&context);
+        let guest = guest(&owned, &callee, context, request, &scheme, patience, sender);
+        let guest = pool::holding(seen.scope(guest));
+        let result = AssertUnwindSafe(guest).catch_unwind().await;
+        let result = result.unwrap_or_else(|panic| Err(crate::task::panicked(&callee.function.id, panic)));
+        seen.end(&result);
+        let Err(error) = result else { return };
         // Whoever waits for the answer logs it; if it was sent, nobody does.
         if let Err(error) = failed.send(error) {
             let text = format!("request {id} failed: {error}");
-            owned.log.line(&callee.id, Stream::Stderr, &text);
+            owned.log.line(&callee.function.id, Stream::Stderr, &text);
         }
     };
-    let mut running = Running(tokio::spawn(running));
-    let answered = receiver.await;
+    let maker = match &assigned {
+        None => Maker::new(making),
+        Some(worker) => {
+            let runtime = worker.handle.clone();
+            // The thread has the call until it has ended.
+            Maker::on(&runtime, async move {
+                let _assigned = assigned;
+                making.await;
+            })
+        }
+    };
+    let (answered, rest) = maker.head(receiver).await;
     let error = match answered {
-        Ok(Ok(response)) => {
+        Some(Ok(response)) => {
             drop(failure);
-            return answered_with(response, deadline, running).into();
+            let answer = response.map(|body| body.map_err(|error| error.to_string().into()).boxed_unsync());
+            return drive(answer, rest, &method).map(|body| Held::body(body, deadline, ())).into();
         }
-        Ok(Err(message)) => Error::new(ErrorKind::Internal, format!("`{}`: {message}", function.id)),
-        Err(_) => {
-            let ended = (&mut running.0).await;
-            match (failure.await, ended) {
-                (Ok(error), _) => error,
-                (Err(_), Err(ended)) if ended.is_panic() => {
-                    crate::task::panicked(&function.id, ended.into_panic())
-                }
-                _ => Error::new(ErrorKind::Internal, format!("`{}` did not answer", function.id)),
+        Some(Err(message)) => {
+            Error::new(ErrorKind::Internal, format!("`{}`: {message}", component.function.id))
+        }
+        None => match failure.await {
+            Ok(error) => error,
+            Err(_) => {
+                let message = format!("`{}` did not answer", component.function.id);
+                Error::new(ErrorKind::Internal, message)
             }
-        }
+        },
     };
     failed_with(error, &fate, &request_id)
 }
@@ -89,16 +154,8 @@ fn failed_with(error: Error, fate: &Fate, request: &str) -> Handled {
     Handled { answer: answer::failed(&error, fate, request), failure: Some(error) }
 }
 
-/// The guest's answer, which ends the guest when it is dropped.
-fn answered_with(response: Response, deadline: Option<Instant>, running: Running) -> answer::Answer {
-    response.map(|body| {
-        let body = body.map_err(|error| error.to_string().into()).boxed_unsync();
-        Held::body(body, deadline, running)
-    })
-}
-
 /// The request as the guest gets it: with scheme and authority.
-fn request(visit: Visit, scheme: &http::uri::Scheme) -> Result<http::Request<RequestBody>, String> {
+fn request(visit: Visit, scheme: &Scheme) -> Result<http::Request<RequestBody>, String> {
     let host = visit.host().map(std::borrow::Cow::into_owned).unwrap_or_else(|| "localhost".to_owned());
     let mut parts = visit.parts;
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
@@ -119,82 +176,74 @@ fn wasi_error(problem: &BodyProblem) -> WasiError {
     }
 }
 
-/// Runs the guest to its end, which is after its answer's.
+/// Runs the guest to its end, which may be after its answer's.
 async fn guest(
     inner: &Arc<Inner>,
-    function: &Arc<WasmFunction>,
-    context: crate::context::Context,
+    component: &Component,
+    context: Context,
     request: http::Request<RequestBody>,
-    scheme: http::uri::Scheme,
+    scheme: &Scheme,
     patience: Patience,
-    sender: oneshot::Sender<Result<Response, String>>,
+    sender: Sender,
 ) -> Result<(), Error> {
     let request = request.map(|body| body.map_err(|problem| wasi_error(&problem)).boxed_unsync());
+    let function = &component.function;
     let mut opened = call::open(inner, function, context, patience).await?;
-    let (prepared, limit) = (Arc::clone(&opened.prepared), opened.limit);
-    let store = opened.instance.store();
-    #[cfg(feature = "p3")]
-    if is_preview3(function) {
-        return limit.within(function, preview3(function, store, &prepared.pre, request, sender)).await;
+    let limit = opened.limit;
+    match component.pre(&Arc::clone(&opened.prepared))? {
+        Pre::Preview2(pre) => {
+            limit.within(function, preview2(component, &mut opened, pre, request, scheme, sender)).await
+        }
+        #[cfg(feature = "p3")]
+        Pre::Preview3(pre) => {
+            limit.within(function, preview3(component, &mut opened, pre, request, sender)).await
+        }
     }
-    limit.within(function, preview2(function, store, &prepared.pre, request, &scheme, sender)).await
 }
-
-#[cfg(feature = "p3")]
-fn is_preview3(function: &WasmFunction) -> bool {
-    function.wasm.export.interface.as_deref().is_some_and(|it| it.starts_with("wasi:http/handler@"))
-}
-
-type Store = wasmtime::Store<crate::host_state::HostState>;
-type Pre = wasmtime::component::InstancePre<crate::host_state::HostState>;
 
 async fn preview2(
-    function: &WasmFunction,
-    store: &mut Store,
-    pre: &Pre,
+    component: &Component,
+    opened: &mut Opened,
+    pre: &ProxyPre<HostState>,
     request: http::Request<WasiBody>,
-    scheme: &http::uri::Scheme,
-    sender: oneshot::Sender<Result<Response, String>>,
+    scheme: &Scheme,
+    sender: Sender,
 ) -> Result<(), Error> {
-    use wasmtime_wasi_http::p2::bindings::ProxyPre;
-    use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-    let internal =
-        |error: &wasmtime::Error| Error::new(ErrorKind::Internal, format!("`{}`: {error:#}", function.id));
-    let pre = ProxyPre::new(pre.clone()).map_err(|error| internal(&error))?;
+    use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme as WasiScheme};
+    let (function, store) = (&component.function, opened.instance.store());
     let proxy = match pre.instantiate_async(&mut *store).await {
         Ok(proxy) => proxy,
         Err(error) => {
             return Err(failure::of_guest(function, store, &error, failure::During::Instantiation));
         }
     };
-    let scheme = if *scheme == http::uri::Scheme::HTTPS { Scheme::Https } else { Scheme::Http };
+    let scheme = if *scheme == Scheme::HTTPS { WasiScheme::Https } else { WasiScheme::Http };
     let mut view = store.data_mut().http();
-    let request = view.new_incoming_request(scheme, request).map_err(|error| internal(&error))?;
-    let answer = move |result: Result<Response, _>| {
-        let result = result.map_err(|code: wasmtime_wasi_http::p2::bindings::http::types::ErrorCode| {
-            format!("the guest answered with the error {code:?}")
-        });
+    let request = view.new_incoming_request(scheme, request).map_err(|error| component.internal(&error))?;
+    let answer = move |result: Result<Response, ErrorCode>| {
         // Nobody waits for it when the client has gone.
-        let _ = sender.send(result);
+        let _ = sender.send(result.map_err(refusal));
     };
-    let out = view.new_response_outparam_from_callback(answer).map_err(|error| internal(&error))?;
+    let out = view.new_response_outparam_from_callback(answer).map_err(|error| component.internal(&error))?;
     let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await;
     handled.map_err(|error| failure::of_guest(function, store, &error, failure::During::Call))
 }
 
+/// What a guest gave in place of an answer.
+fn refusal(code: impl std::fmt::Debug) -> String {
+    format!("the guest answered with the error {code:?}")
+}
+
 #[cfg(feature = "p3")]
 async fn preview3(
-    function: &WasmFunction,
-    store: &mut Store,
-    pre: &Pre,
+    component: &Component,
+    opened: &mut Opened,
+    pre: &ServicePre<HostState>,
     request: http::Request<WasiBody>,
-    sender: oneshot::Sender<Result<Response, String>>,
+    sender: Sender,
 ) -> Result<(), Error> {
     use wasmtime_wasi_http::p3::Request;
-    use wasmtime_wasi_http::p3::bindings::ServicePre;
-    let internal =
-        |error: &wasmtime::Error| Error::new(ErrorKind::Internal, format!("`{}`: {error:#}", function.id));
-    let pre = ServicePre::new(pre.clone()).map_err(|error| internal(&error))?;
+    let (function, store) = (&component.function, opened.instance.store());
     let service = match pre.instantiate_async(&mut *store).await {
         Ok(service) => service,
         Err(error) => {
@@ -207,7 +256,7 @@ async fn preview3(
             let response = match service.handle(accessor, request).await? {
                 Ok(response) => response,
                 Err(code) => {
-                    let _ = sender.send(Err(format!("the guest answered with the error {code:?}")));
+                    let _ = sender.send(Err(refusal(code)));
                     return Ok(());
                 }
             };

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
-
 use super::Handled;
+use super::driven::{Maker, drive};
 use crate::error::Error;
 use crate::guest_log::Stream;
 use crate::http::answer;
@@ -15,15 +14,6 @@ use crate::http::visit::Visit;
 use crate::loader::Inner;
 use crate::lua::{self, LuaFunction};
 
-/// Ends what still runs for a client that has gone.
-struct Running(JoinHandle<()>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 pub(super) async fn handle(
     inner: &Arc<Inner>,
     function: &Arc<LuaFunction>,
@@ -32,20 +22,22 @@ pub(super) async fn handle(
 ) -> Handled {
     let context = std::mem::take(&mut visit.context).with_deadline(visit.deadline);
     let (request_id, fate, deadline) = (visit.request_id.clone(), visit.fate.clone(), visit.deadline);
+    let method = visit.parts.method.clone();
     let (exchange, answer) = Exchange::new(visit, parameters);
     let context = context.with_exchange(Arc::clone(&exchange));
     let (inner, function, id) = (Arc::clone(inner), Arc::clone(function), request_id.clone());
-    let running = Running(tokio::spawn(async move {
+    let maker = Maker::new(async move {
         let outcome = lua::call(&inner, Arc::clone(&function), context, Vec::new()).await.map(|_| ());
         if let Err(error) = &outcome {
             log_failure(&inner, &function, &id, error);
         }
         exchange.finish(&outcome).await;
-    }));
-    match answer.await {
-        Ok(answer) => answer.map(|body| Held::body(body, deadline, running)).into(),
+    });
+    let (answer, rest) = maker.head(answer).await;
+    match answer {
+        Some(answer) => drive(answer, rest, &method).map(|body| Held::body(body, deadline, ())).into(),
         // The handler panicked before it answered.
-        Err(_) => {
+        None => {
             let error = Error::new(registry_schema::ErrorKind::Internal, "the handler did not answer");
             let answer = answer::failed(&error, &fate, &request_id);
             Handled { answer, failure: Some(error) }

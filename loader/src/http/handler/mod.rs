@@ -2,6 +2,7 @@
 //! are mapped, or a component that is an HTTP handler.
 
 mod component;
+mod driven;
 mod lua;
 mod transport;
 mod typed;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use registry_schema::authored::wasm::Transport;
 use registry_schema::{EntryId, ErrorKind};
 
+use self::component::Component;
 use super::answer::Answer;
 use super::routes::Parameters;
 use super::visit::Visit;
@@ -25,7 +27,7 @@ pub(super) enum Handler {
     /// An ordinary export.
     Transport(Arc<WasmFunction>),
     /// An export of `wasi:http`.
-    Component(Arc<WasmFunction>),
+    Component(Arc<Component>),
 }
 
 /// What came of a request that was handled.
@@ -49,14 +51,14 @@ impl Handler {
     pub(super) fn new(loader: &Loader, id: &EntryId) -> Result<Self, Error> {
         match loader.inner().callable(&id.to_string())? {
             Callable::Lua(function) => Ok(Self::Lua(function)),
-            Callable::Wasm(function) if component::is_handler(&function) => Ok(Self::Component(function)),
-            Callable::Wasm(function) if function.wasm.transport == Transport::WasiHttp => {
-                Ok(Self::Transport(function))
-            }
-            Callable::Wasm(_) => {
-                let message = format!("`{id}` needs `transport: wasi-http` to answer requests");
-                Err(Error::new(ErrorKind::Unavailable, message))
-            }
+            Callable::Wasm(function) => match Component::of(&function) {
+                Some(component) => Ok(Self::Component(Arc::new(component))),
+                None if function.wasm.transport == Transport::WasiHttp => Ok(Self::Transport(function)),
+                None => {
+                    let message = format!("`{id}` needs `transport: wasi-http` to answer requests");
+                    Err(Error::new(ErrorKind::Unavailable, message))
+                }
+            },
         }
     }
 
@@ -67,7 +69,8 @@ impl Handler {
     pub(super) fn warm(&self, inner: &Arc<Inner>) -> Result<(), Error> {
         match self {
             Self::Lua(function) => crate::lua::check(inner, &function.id),
-            Self::Transport(function) | Self::Component(function) => function.prepared(inner).map(|_| ()),
+            Self::Transport(function) => function.prepared(inner).map(|_| ()),
+            Self::Component(component) => component.function.prepared(inner).map(|_| ()),
         }
     }
 
@@ -76,7 +79,7 @@ impl Handler {
         match self {
             Self::Lua(function) => lua::handle(inner, function, visit, parameters).await,
             Self::Transport(function) => transport::handle(inner, function, visit, parameters).await,
-            Self::Component(function) => component::handle(inner, function, visit).await,
+            Self::Component(component) => component::handle(inner, component, visit).await,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Answers HTTP requests, bodies as streams.
 
 wit_bindgen::generate!({
-    path: ["../../../../samples/wit/preview2", "wit"],
+    path: ["../../../../scripts/guests/wit/preview2", "wit"],
     world: "test:serve/serve",
     generate_all,
 });

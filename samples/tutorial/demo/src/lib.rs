@@ -1,6 +1,6 @@
 //! The component of the public tutorial, over the interfaces of WASI 0.2 themselves.
 
-wit_bindgen::generate!({ world: "samples:commands/demo", path: ["../../wit/preview2", "wit"], generate_all });
+wit_bindgen::generate!({ world: "samples:commands/demo", path: ["../../../scripts/guests/wit/preview2", "wit"], generate_all });
 
 use wasi::cli::{stderr, stdout};
 use wasi::filesystem::preopens;
