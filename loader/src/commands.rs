@@ -1,7 +1,11 @@
 //! The commands of the `loader` binary. Results go to stdout, everything else to stderr.
 
 #[cfg(feature = "lua")]
+mod notify;
+#[cfg(feature = "lua")]
 mod run;
+#[cfg(feature = "lua")]
+mod serve;
 
 use std::io::Write;
 use std::mem::ManuallyDrop;
@@ -10,7 +14,7 @@ use std::path::Path;
 use loader::config::{Allocation, LogTimes, Ticking};
 use loader::settings::{Effect, Listed, SettingsError, Source};
 use loader::trust::{DenyList, Trust, VerifyKey};
-use loader::{Context, Error, ErrorKind, Loader, OpenError, Sealing, Type, Val, values};
+use loader::{Context, Error, ErrorKind, Loader, LoaderBuilder, OpenError, Sealing, Type, Val, values};
 
 use registry_schema::suggest::nearest;
 
@@ -20,7 +24,7 @@ use crate::cli::{Arguments, Command, Options, Tracing};
 use crate::{completions, explain};
 
 /// Exit codes of the binary.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.
     Done,
@@ -87,40 +91,81 @@ fn trust(options: &Options) -> Result<Trust, String> {
     Ok(Trust { keys, minimum_compiler: options.minimum_compiler, denied })
 }
 
-pub(crate) fn run(options: &Options, command: Command) -> Exit {
+/// Why there is no loader.
+struct Refused {
+    message: String,
+    exit: Exit,
+}
+
+/// What a loader is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// One answer.
+    Once,
+    /// A process at the terminal.
     #[cfg(feature = "lua")]
-    let started = std::time::Instant::now();
-    let trust = match trust(options) {
-        Ok(trust) => trust,
-        Err(problem) => {
-            complain(&problem);
-            return Exit::Surroundings;
+    Command,
+    /// Everything that the bundle serves.
+    #[cfg(feature = "lua")]
+    Serve,
+}
+
+impl Purpose {
+    fn of(command: &Command) -> Self {
+        match command {
+            #[cfg(feature = "lua")]
+            Command::Run(what) if matches!(**what, Run::Serve(_)) => Self::Serve,
+            #[cfg(feature = "lua")]
+            Command::Run(_) => Self::Command,
+            _ => Self::Once,
         }
-    };
+    }
+
+    fn ticking(self) -> Ticking {
+        match self {
+            Self::Once => Ticking::ForDeadlines,
+            #[cfg(feature = "lua")]
+            Self::Command | Self::Serve => Ticking::Always,
+        }
+    }
+
+    fn allocation(self) -> Allocation {
+        match self {
+            Self::Once => Allocation::OnDemand,
+            #[cfg(feature = "lua")]
+            Self::Command => Allocation::OnDemand,
+            #[cfg(feature = "lua")]
+            Self::Serve => Allocation::Reserved,
+        }
+    }
+}
+
+/// Opens the bundle as `options` say. Keys and lists are read each time.
+fn open(options: &Options, purpose: Purpose, builder: LoaderBuilder) -> Result<Loader, Refused> {
+    let trust = trust(options).map_err(|message| Refused { message, exit: Exit::Surroundings })?;
     let settings = loader::Options {
         sealing: options.sealing.value,
-        ticking: match &command {
-            #[cfg(feature = "lua")]
-            Command::Run(_) => Ticking::Always,
-            _ => Ticking::ForDeadlines,
-        },
-        allocation: match &command {
-            #[cfg(feature = "lua")]
-            Command::Run(what) if matches!(**what, Run::Serve(_)) => Allocation::Reserved,
-            _ => Allocation::OnDemand,
-        },
+        ticking: purpose.ticking(),
+        allocation: purpose.allocation(),
         root: options.root.value.clone(),
         trust,
         overrides: options.overrides.clone(),
         log_times: LogTimes::LeftOut,
         ..loader::Options::default()
     };
-    let loader = match Loader::builder().options(settings).open(&options.bundle.value) {
+    let opened = builder.options(settings).open(&options.bundle.value);
+    opened.map_err(|error| Refused { message: error.to_string(), exit: exit_of(&error) })
+}
+
+pub(crate) fn run(options: &Options, command: Command) -> Exit {
+    #[cfg(feature = "lua")]
+    let started = std::time::Instant::now();
+    let loader = match open(options, Purpose::of(&command), Loader::builder()) {
         // Kept until the process ends, see `main`.
         Ok(loader) => ManuallyDrop::new(loader),
-        Err(error) => {
-            complain(&error.to_string());
-            return exit_of(&error);
+        Err(refused) => {
+            complain(&refused.message);
+            return refused.exit;
         }
     };
     match command {
@@ -128,7 +173,7 @@ pub(crate) fn run(options: &Options, command: Command) -> Exit {
         Command::Verify => verify(&loader),
         Command::Config => config(&loader, options),
         #[cfg(feature = "lua")]
-        Command::Run(what) => run::run(&loader, started, &what),
+        Command::Run(what) => run::run(loader, options, started, &what),
         Command::Call { id, arguments, tracing } => call(&loader, &id, &arguments, tracing),
     }
 }

@@ -15,6 +15,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use registry_schema::authored::env::{EnvStorageFile, EnvStorageRouter, EnvStorageStatic, EnvVariable};
 #[cfg(feature = "lua")]
 use registry_schema::authored::scalar::ScalarError;
+#[cfg(feature = "lua")]
+use registry_schema::authored::scalar::has_placeholder;
 use registry_schema::authored::scalar::{FromScalar, ScalarValue, Templated};
 use registry_schema::manifest::Entry;
 use registry_schema::manifest_file::Manifest;
@@ -57,17 +59,50 @@ impl<'a> Environment<'a> {
     }
 
     /// `field` of an entry in `own`, its placeholders resolved.
+    ///
+    /// # Errors
+    /// What is wrong with it: field and variable are named.
     pub(crate) fn resolve<T: FromScalar + Clone>(
         &self,
         own: &Namespace,
         field: &str,
         value: &Templated<T>,
     ) -> Result<T, Error> {
-        let text = match value {
-            Templated::Value(value) => return Ok(value.clone()),
-            Templated::Template(text) => self.interpolate(own, text, 0)?,
-        };
-        T::from_text(&text).map_err(|error| invalid(format!("`{field}`: {error}")))
+        match value {
+            Templated::Value(value) => Ok(value.clone()),
+            Templated::Template(text) => {
+                self.resolve_text(own, text).map_err(|error| error.wrapped(&format!("`{field}`")))
+            }
+        }
+    }
+
+    /// The value of `text`, its placeholders resolved.
+    fn resolve_text<T: FromScalar>(&self, own: &Namespace, text: &str) -> Result<T, Error> {
+        let resolved = self.interpolate(own, text, 0)?;
+        T::from_text(&resolved).map_err(|error| invalid(format!("`{text}`: {error}")))
+    }
+
+    /// What is wrong with the placeholders in `value` and all below it, of an entry in `own`.
+    #[cfg(feature = "lua")]
+    pub(crate) fn problems(&self, own: &Namespace, field: &str, value: &serde_json::Value) -> Vec<Error> {
+        use serde_json::Value;
+        let below = |name: &str| if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
+        match value {
+            Value::String(text) if has_placeholder(text) => {
+                let resolved = self.resolve_text::<String>(own, text);
+                resolved.err().map(|error| error.wrapped(&format!("`{field}`"))).into_iter().collect()
+            }
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                items
+                    .flat_map(|(index, item)| self.problems(own, &format!("{field}[{index}]"), item))
+                    .collect()
+            }
+            Value::Object(fields) => {
+                fields.iter().flat_map(|(name, value)| self.problems(own, &below(name), value)).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     #[cfg(feature = "lua")]
@@ -129,13 +164,12 @@ impl<'a> Environment<'a> {
 
     /// `value` of the application's configuration, its placeholders resolved. It stands in no namespace:
     /// variables are named by public name or id.
-    pub(crate) fn resolve_setting<T: FromScalar + Clone>(
-        &self,
-        field: &str,
-        value: &Templated<T>,
-    ) -> Result<T, Error> {
+    pub(crate) fn resolve_setting<T: FromScalar + Clone>(&self, value: &Templated<T>) -> Result<T, Error> {
         let nowhere = "config".parse().map_err(|error| invalid(format!("{error}")))?;
-        self.resolve(&nowhere, field, value)
+        match value {
+            Templated::Value(value) => Ok(value.clone()),
+            Templated::Template(text) => self.resolve_text(&nowhere, text),
+        }
     }
 
     /// The default of the variable that `text` is a placeholder for, if it is that and no more.

@@ -45,6 +45,8 @@ mod context;
 #[cfg(feature = "lua")]
 mod conversion;
 mod data;
+#[cfg(feature = "lua")]
+mod deployment;
 #[cfg(feature = "wasi")]
 mod egress;
 mod engines;
@@ -71,6 +73,8 @@ mod machine;
 mod mapping;
 #[cfg(feature = "lua")]
 mod meter;
+#[cfg(feature = "lua")]
+mod placeholders;
 mod pool;
 #[cfg(feature = "lua")]
 pub mod process;
@@ -102,6 +106,8 @@ pub use call_id::CallId;
 pub use config::Options;
 pub use context::Context;
 pub use data::{Data, Table};
+#[cfg(feature = "lua")]
+pub use deployment::{Deployment, Refusal};
 pub use error::{Difference, Error, ErrorKind, Frame, OpenError, Stack};
 pub use guest_log::{GuestLog, Level, Record, StderrLog, Stream};
 pub use host_state::HostState;

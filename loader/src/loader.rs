@@ -63,7 +63,7 @@ pub(crate) struct Inner {
     pub(crate) egress: crate::egress::Egress,
     pub(crate) ticker: Arc<Ticker>,
     /// Places for instances.
-    pub(crate) bound: Bound,
+    pub(crate) bound: Arc<Bound>,
     /// Threads of worker classes.
     pub(crate) workers: Workers,
     /// Memory of all guests.
@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     #[cfg(feature = "lua")]
     pub(crate) processes: Processes,
+    #[cfg(all(feature = "http", any(feature = "lua", feature = "telemetry")))]
+    pub(crate) listeners: crate::supervisor::Listeners,
     variables: Variables,
     copied_said: OnceLock<()>,
 }
@@ -129,9 +131,19 @@ pub struct LoaderBuilder {
     options: Options,
     interfaces: Vec<EmbedderInterface>,
     log: Option<Arc<dyn GuestLog>>,
+    previous: Option<Arc<Inner>>,
 }
 
 impl LoaderBuilder {
+    /// Makes the loader one that takes the place of `previous`: both have one bound on instances and one on
+    /// memory, one set of call counters, and services of one after those of the other listen on the same
+    /// sockets. What `Deployment` puts in its place must be one.
+    #[must_use]
+    pub fn succeeding(mut self, previous: &Loader) -> Self {
+        self.previous = Some(Arc::clone(&previous.inner));
+        self
+    }
+
     /// Sets the options.
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
@@ -179,14 +191,17 @@ impl LoaderBuilder {
         let total = &settings.wasm.total;
         let places = self.options.instances_max.unwrap_or(total.max_instances as usize).max(1);
         let memory_bytes_max = self.options.memory_bytes_max.or(total.max_memory_bytes);
+        let previous = self.previous.as_deref();
+        let bound = || Arc::new(Bound::new(places, "`wasm.total.max_instances`"));
+        let budget = || Budget::new(memory_bytes_max);
         #[cfg(feature = "lua")]
         let lua_states_max = self.options.lua_states_max.unwrap_or(crate::config::LUA_STATES_MAX);
         let inner = Inner {
             engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
-            bound: Bound::new(places, "`wasm.total.max_instances`"),
+            bound: previous.map_or_else(bound, |previous| Arc::clone(&previous.bound)),
             workers: Workers::new(Cores::new(&settings.scheduler.wasm_isolation)),
-            budget: Budget::new(memory_bytes_max),
+            budget: previous.map_or_else(budget, |previous| Arc::clone(&previous.budget)),
             #[cfg(feature = "http")]
             egress: crate::egress::Egress::new(crate::egress::Tls::new(self.options.extra_roots.clone())),
             components: Mutex::default(),
@@ -196,13 +211,15 @@ impl LoaderBuilder {
             hosts: Hosts::new(self.interfaces),
             ticker,
             log: self.log.unwrap_or_else(|| default_log(&settings, &self.options)),
-            telemetry: Telemetry::new(&settings, opened),
+            telemetry: Telemetry::new(&settings, opened, previous.map(|previous| &previous.telemetry)),
             #[cfg(feature = "lua")]
             security: Security::new(settings.security.strict_mode),
             settings,
             options: self.options,
             #[cfg(feature = "lua")]
             processes: Processes::default(),
+            #[cfg(all(feature = "http", any(feature = "lua", feature = "telemetry")))]
+            listeners: previous.map(|previous| previous.listeners.clone()).unwrap_or_default(),
             variables,
             copied_said: OnceLock::new(),
         };

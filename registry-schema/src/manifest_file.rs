@@ -118,6 +118,17 @@ impl Manifest {
         self.all(&self.entries)
     }
 
+    /// The entries in whose records `text` stands, sorted by id. The others are not parsed.
+    pub fn entries_with<'a>(
+        &'a self,
+        text: &'a str,
+    ) -> impl Iterator<Item = Result<Entry, ManifestError>> + 'a {
+        let lines = self.entries.iter().map(|line| &self.text[line.clone()]);
+        lines
+            .filter(move |line| line.contains(text))
+            .map(|line| serde_json::from_str(line).map_err(malformed))
+    }
+
     /// Everything.
     ///
     /// # Errors

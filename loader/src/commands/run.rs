@@ -1,32 +1,87 @@
-//! `loader run`: services until a signal comes, or one command.
+//! `loader run`: signals, and one command; `serve.rs` has services.
 
-use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::time::Instant;
 
+use loader::Loader;
 use loader::config::BLOCKING_THREADS_MAX;
 use loader::process::{Outcome, Refused, Terminal};
-use loader::supervisor::{Serving, State, Supervisor};
-use loader::{Error, Loader};
+use loader::supervisor::{Serving, State};
 use registry_schema::EntryId;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc;
 
-use super::{Exit, complain, print, unusable};
-use crate::cli::{Preload, Run};
+use super::{Exit, complain, print, serve, unusable};
+use crate::cli::{Options, Preload, Run};
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// To end: SIGINT, SIGTERM.
+    End,
+    /// To serve what lies in the bundle's place now: SIGHUP.
+    Reload,
+}
+
+/// Signals, one after the other.
+pub(super) struct Signals {
+    received: mpsc::UnboundedReceiver<Signal>,
+    /// One that came while the end was waited for.
+    passed_over: Option<Signal>,
+}
+
+impl Signals {
+    /// The signals that `run` takes; others do what they do to any program.
+    fn new(run: &Run) -> std::io::Result<Self> {
+        let mut kinds = vec![SIGINT, SIGTERM];
+        if let Run::Serve(_) = run {
+            kinds.push(SIGHUP);
+        }
+        let mut signals = signal_hook::iterator::Signals::new(kinds)?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for kind in signals.forever() {
+                let signal = if kind == SIGHUP { Signal::Reload } else { Signal::End };
+                if sender.send(signal).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { received: receiver, passed_over: None })
+    }
+
+    /// The next one; the end when there can be none.
+    pub(super) async fn next(&mut self) -> Signal {
+        match self.passed_over.take() {
+            Some(signal) => signal,
+            None => self.received.recv().await.unwrap_or(Signal::End),
+        }
+    }
+
+    /// Waits for the one that asks to end. Others that come before are one afterwards.
+    pub(super) async fn end(&mut self) {
+        while let Some(signal) = self.received.recv().await {
+            match signal {
+                Signal::End => return,
+                other => self.passed_over = Some(other),
+            }
+        }
+    }
+}
 
 /// Runs services or a command; `started` is when the program began.
-pub(super) fn run(loader: &Loader, started: Instant, run: &Run) -> Exit {
+pub(super) fn run(loader: ManuallyDrop<Loader>, options: &Options, started: Instant, run: &Run) -> Exit {
     if let Run::List = run {
-        return list(loader);
+        return list(&loader);
     }
     // What is served has a log of its own; one call answers with its error alone.
     #[cfg(feature = "telemetry")]
     loader.log_events();
-    let bound = loader.clone();
+    let bound = loader.downgrade();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // Where the system refuses, threads run on any core: isolation is for speed alone.
     runtime.max_blocking_threads(BLOCKING_THREADS_MAX);
-    runtime.enable_all().on_thread_start(move || drop(bound.bind_scheduler_thread()));
+    runtime.enable_all().on_thread_start(move || drop(bound.upgrade().map(|it| it.bind_scheduler_thread())));
     let runtime = match runtime.build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -34,7 +89,7 @@ pub(super) fn run(loader: &Loader, started: Instant, run: &Run) -> Exit {
             return Exit::Surroundings;
         }
     };
-    let signals = match signals() {
+    let signals = match Signals::new(run) {
         Ok(signals) => signals,
         Err(error) => {
             complain(&format!("signals can't be awaited: {error}"));
@@ -43,18 +98,22 @@ pub(super) fn run(loader: &Loader, started: Instant, run: &Run) -> Exit {
     };
     let exit = runtime.block_on(async {
         match run {
-            Run::List => list(loader),
-            Run::Serve(Preload::Yes) => match super::verify(loader) {
-                Exit::Done => serve(loader, started, signals).await,
-                faults => faults,
-            },
-            Run::Serve(Preload::No) => serve(loader, started, signals).await,
-            Run::Named { name, host, args } => match named(loader, name) {
-                Ok(id) => command(loader, &id, name, host.as_ref(), args, signals).await,
+            Run::List => list(&loader),
+            Run::Serve(preload) => {
+                if *preload == Preload::Yes
+                    && let faults = super::verify(&loader)
+                    && faults != Exit::Done
+                {
+                    return faults;
+                }
+                serve::serve(ManuallyDrop::into_inner(loader), options, started, signals).await
+            }
+            Run::Named { name, host, args } => match named(&loader, name) {
+                Ok(id) => command(&loader, &id, name, host.as_ref(), args, signals).await,
                 Err(exit) => exit,
             },
             Run::Entry { id, host, args } => {
-                command(loader, id, &id.to_string(), host.as_ref(), args, signals).await
+                command(&loader, id, &id.to_string(), host.as_ref(), args, signals).await
             }
         }
     });
@@ -63,22 +122,8 @@ pub(super) fn run(loader: &Loader, started: Instant, run: &Run) -> Exit {
     exit
 }
 
-/// Signals that ask the program to end, one after the other.
-fn signals() -> std::io::Result<mpsc::UnboundedReceiver<()>> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-    let (sender, receiver) = mpsc::unbounded_channel();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            if sender.send(()).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(receiver)
-}
-
 /// Says what went wrong with a service.
-fn observe(name: &str, state: &State) {
+pub(super) fn observe(name: &str, state: &State) {
     match state {
         State::Failed(error) => {
             complain(&format!("the service `{name}` failed, and is started again: {error}"));
@@ -88,49 +133,14 @@ fn observe(name: &str, state: &State) {
     }
 }
 
-fn started(supervisor: Result<Supervisor, Error>) -> Result<Serving, Exit> {
-    supervisor.and_then(|supervisor| supervisor.observer(observe).start()).map_err(|error| unusable(&error))
-}
-
-/// Serves until a signal comes.
-async fn serve(loader: &Loader, started_at: Instant, mut signals: mpsc::UnboundedReceiver<()>) -> Exit {
-    match loader.warm_up().await {
-        // Calls of these make their instances themselves, or fail for the same reason.
-        Ok(cold) => {
-            for (id, error) in cold {
-                complain(&format!("`{id}` has no warm start: {error}"));
-            }
-        }
-        Err(error) => return unusable(&error),
-    }
-    let serving = match started(loader.supervisor()) {
-        Ok(serving) => serving,
-        Err(exit) => return exit,
-    };
-    tokio::select! {
-        () = serving.status().settled() => {
-            let status = serving.status();
-            let running = status.states().iter().filter(|(_, state)| state.is_ready()).count();
-            let entries = loader.bundle().manifest().entry_count();
-            let room = loader.process_room();
-            let _ = writeln!(
-                std::io::stderr().lock(),
-                "ready: {entries} entries, {running} of {} services, booted in {} ms; room for {} Lua and {} WebAssembly processes",
-                status.started(), started_at.elapsed().as_millis(), room.lua, room.wasm
-            );
-            signals.recv().await;
-        }
-        _ = signals.recv() => {}
-    }
-    stop(serving, &mut signals).await;
-    Exit::Done
-}
-
 /// Stops the services; a second signal ends them at once.
-async fn stop(serving: Serving, signals: &mut mpsc::UnboundedReceiver<()>) {
+async fn stop(loader: &Loader, serving: Serving, signals: &mut Signals) {
+    let limit = loader.settings().shutdown.timeout;
     tokio::select! {
-        () = serving.stop() => {}
-        _ = signals.recv() => complain("a second signal came: what still runs is ended"),
+        stopped = tokio::time::timeout(limit, serving.stop()) => if stopped.is_err() {
+            complain(&format!("services had not stopped after the `shutdown.timeout` of {limit:?}"));
+        },
+        () = signals.end() => complain("a second signal came: what still runs is ended"),
     }
 }
 
@@ -179,7 +189,7 @@ async fn command(
     name: &str,
     host: Option<&EntryId>,
     args: &[String],
-    mut signals: mpsc::UnboundedReceiver<()>,
+    mut signals: Signals,
 ) -> Exit {
     let host = match host.cloned().map_or_else(|| loader.terminal_host(), Ok) {
         Ok(host) => host,
@@ -188,9 +198,10 @@ async fn command(
             return Exit::Usage;
         }
     };
-    let serving = match started(loader.process_supervisor()) {
+    let started = loader.process_supervisor().and_then(|supervisor| supervisor.observer(observe).start());
+    let serving = match started {
         Ok(serving) => serving,
-        Err(exit) => return exit,
+        Err(error) => return unusable(&error),
     };
     let terminal = std::iter::once(name.to_owned()).chain(args.iter().cloned()).collect();
     let running = match loader.start_command(id, &host, name, args, Terminal::of_process(terminal)) {
@@ -209,13 +220,13 @@ async fn command(
         tokio::select! {
             biased;
             outcome = running.outcome() => break outcome,
-            Some(()) = signals.recv() => {
+            _ = signals.next() => {
                 signalled += 1;
                 if signalled == 1 { running.cancel("interrupted") } else { running.terminate() }
             }
         }
     };
-    stop(serving, &mut signals).await;
+    stop(loader, serving, &mut signals).await;
     shown(outcome)
 }
 

@@ -34,15 +34,8 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// Those of the placeholder, naming entry, field and variable.
     pub(super) fn get<T: FromScalar + Clone>(&self, field: &str, value: &Templated<T>) -> Result<T, Error> {
-        self.environment.resolve(self.entry.id.namespace(), field, value).map_err(|error| {
-            let (kind, message, id) = (error.kind(), error.message(), &self.entry.id);
-            // A value of the wrong type names its field already.
-            let message = match message.starts_with(&format!("`{field}`")) {
-                true => format!("`{id}`: {message}"),
-                false => format!("`{id}`: `{field}`: {message}"),
-            };
-            Error::new(kind, message)
-        })
+        let resolved = self.environment.resolve(self.entry.id.namespace(), field, value);
+        resolved.map_err(|error| error.wrapped(&format!("`{}`", self.entry.id)))
     }
 
     /// [`Fields::get`] of a field that may be left out.

@@ -155,7 +155,10 @@ async fn connection(
     // Answers are small, and none should wait for the next.
     let _ = stream.set_nodelay(true);
     let watch = Watch::new(site.times.patience);
-    match &site.tls {
+    let tls = site.tls.clone();
+    // A connection outlives the bundle that it began with.
+    drop(site);
+    match tls {
         None => {
             let peer = Peer { address, is_tls: false };
             requests(Watched { stream, watch: watch.clone() }, watch, peer, current, draining).await;

@@ -63,7 +63,10 @@ impl Bound {
 
     /// Makes the instances of `kept` go when none is left for a call.
     pub(crate) fn add(&self, kept: Weak<dyn Kept>) {
-        self.kept().push(kept);
+        let mut all = self.kept();
+        // Those of a bundle that is gone.
+        all.retain(|kept| kept.strong_count() > 0);
+        all.push(kept);
     }
 
     /// A place for one instance of `id`, after those that wait already.

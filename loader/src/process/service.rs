@@ -14,7 +14,7 @@ use super::{Process, Spawn};
 use crate::data::Data;
 use crate::error::Error;
 use crate::loader::{Inner, Loader};
-use crate::supervisor::{Boxed, Run, Running, Service};
+use crate::supervisor::{Boxed, Leaving, Run, Running, Service};
 
 /// A host: when it stops, its processes are asked to end.
 struct HostService {
@@ -45,8 +45,14 @@ impl Service for HostService {
             host.open();
             let closing = Closing(Arc::clone(inner), Arc::clone(host));
             Ok(Box::pin(async move {
-                run.stop.requested().await;
                 let Closing(inner, host) = &closing;
+                let mut superseded = run.stop.clone();
+                tokio::select! {
+                    biased;
+                    () = run.stop.requested() => {}
+                    // Code of its bundle that still runs may start further ones.
+                    () = async { superseded.superseded().await; host.emptied().await } => return Ok(()),
+                }
                 host.close();
                 for process in inner.processes.of_host(&host.id) {
                     process.ask_to_end("its host stops");
@@ -55,6 +61,10 @@ impl Service for HostService {
                 Ok(())
             }) as Running)
         })
+    }
+
+    fn leaves(&self) -> Leaving {
+        Leaving::Done
     }
 }
 
@@ -125,6 +135,12 @@ impl ProcessService {
 }
 
 impl Service for ProcessService {
+    fn warm(&self) -> Result<(), Error> {
+        let own = self.entry.id.namespace();
+        self.inner.program(&self.service.process.resolve(own))?;
+        self.inner.process_host(&self.service.host.resolve(own)).map(|_| ())
+    }
+
     fn start(&self, mut run: Run) -> Boxed<'_, Result<Running, Error>> {
         Box::pin(async move {
             let ending = Ending(self.spawn(&run)?);

@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
     }
 
     fn resolve(&mut self, path: &str, text: &str) -> Option<String> {
-        let resolved = self.environment?.resolve_setting(path, &Templated::Template(text.to_owned()));
+        let resolved = self.environment?.resolve_setting(&Templated::Template(text.to_owned()));
         match resolved {
             Ok(text) => Some(text),
             Err(error) => {

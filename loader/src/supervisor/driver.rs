@@ -8,18 +8,18 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::{AbortOnDrop, Declared, Jitter, Observer, Run, State, Stop, backoff};
+use super::{AbortOnDrop, Declared, Jitter, Leaving, Observer, Phase, Run, State, Stop, backoff, leaving};
 use crate::error::Error;
 
 pub(super) struct Driver {
     pub(super) declared: Declared,
     /// What it requires, by name.
     pub(super) requires: Vec<(String, watch::Receiver<State>)>,
-    /// What requires it.
-    pub(super) dependents: Vec<watch::Receiver<State>>,
+    /// What ends before it is asked to.
+    pub(super) stops_after: Vec<watch::Receiver<State>>,
+    pub(super) leaving: Leaving,
     pub(super) state: watch::Sender<State>,
-    /// Whether everything stops.
-    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) phase: watch::Receiver<Phase>,
     pub(super) jitter: Jitter,
     pub(super) observer: Option<Arc<Observer>>,
 }
@@ -61,7 +61,7 @@ impl Driver {
             }
             let delay = backoff::delay(restart, failures, &self.jitter);
             self.set(State::Failed(error));
-            if tokio::time::timeout(delay, stopped(&mut self.stopping)).await.is_ok() {
+            if tokio::time::timeout(delay, leaving(&mut self.phase)).await.is_ok() {
                 return State::Stopped;
             }
             self.set(State::Starting);
@@ -75,12 +75,12 @@ impl Driver {
         self.state.send_replace(state);
     }
 
-    /// Waits until all that it requires serves; `None` when everything stops before.
+    /// Waits until all that it requires serves; `None` when it should leave before.
     async fn required_run(&mut self) -> Option<Result<(), Error>> {
         for (name, required) in &mut self.requires {
             let state = tokio::select! {
                 biased;
-                () = stopped(&mut self.stopping) => return None,
+                () = leaving(&mut self.phase) => return None,
                 state = required.wait_for(|state| state.is_ready() || state.is_final()) => match state {
                     Ok(state) => state.clone(),
                     Err(_) => State::Stopped,
@@ -102,7 +102,8 @@ impl Driver {
         let (stop, requested) = watch::channel(false);
         let (ready, mut is_ready) = oneshot::channel();
         let service = Arc::clone(&self.declared.service);
-        let run = Run { context: self.declared.context.clone(), stop: Stop(requested) };
+        let phase = self.phase.clone();
+        let run = Run { context: self.declared.context.clone(), stop: Stop { requested, phase } };
         let mut task = AbortOnDrop(tokio::spawn(async move {
             let running = service.start(run).await?;
             // Nobody listens when the start took too long, and this task is about to end.
@@ -112,7 +113,7 @@ impl Driver {
         let start_timeout = self.declared.settings.start_timeout;
         tokio::select! {
             biased;
-            () = stopped(&mut self.stopping) => return Ended::Stopped,
+            () = leaving(&mut self.phase) => return Ended::Stopped,
             ended = &mut task.0 => {
                 // Its last word may have been that it is ready.
                 if is_ready.try_recv().is_ok() {
@@ -132,10 +133,13 @@ impl Driver {
         tokio::select! {
             biased;
             ended = &mut task.0 => {
+                if *self.phase.borrow() != Phase::Serve {
+                    return Ended::Stopped;
+                }
                 let stable = since.elapsed() >= self.declared.settings.stable_threshold;
                 return Ended::ByItself { result: flat(ended), stable };
             }
-            () = may_stop(&mut self.stopping, &mut self.dependents) => {}
+            () = self.leaving.is_due(&mut self.phase, &mut self.stops_after) => {}
         }
         self.set(State::Stopping);
         stop.send_replace(true);
@@ -145,18 +149,20 @@ impl Driver {
     }
 }
 
-/// Waits until everything stops.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // A supervisor that is gone takes its drivers with it.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-/// Waits until everything stops and nothing needs this service any more.
-async fn may_stop(stopping: &mut watch::Receiver<bool>, dependents: &mut [watch::Receiver<State>]) {
-    stopped(stopping).await;
-    for dependent in dependents {
-        // One whose driver is gone needs nothing.
-        let _ = dependent.wait_for(State::is_final).await;
+impl Leaving {
+    /// Waits until a service that leaves so is to be asked to stop; `others` end before.
+    async fn is_due(self, phase: &mut watch::Receiver<Phase>, others: &mut [watch::Receiver<State>]) {
+        match self {
+            Self::Asked | Self::Last => leaving(phase).await,
+            Self::Done => {
+                // A supervisor that is gone takes its drivers with it.
+                let _ = phase.wait_for(|phase| *phase == Phase::Stop).await;
+            }
+        }
+        for other in others {
+            // One whose driver is gone needs nothing.
+            let _ = other.wait_for(State::is_final).await;
+        }
     }
 }
 

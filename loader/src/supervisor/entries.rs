@@ -33,6 +33,10 @@ impl Service for Unusable {
     fn start(&self, _: Run) -> Boxed<'_, Result<Running, Error>> {
         Box::pin(async { Err(self.0.clone()) })
     }
+
+    fn warm(&self) -> Result<(), Error> {
+        Err(self.0.clone())
+    }
 }
 
 impl Loader {

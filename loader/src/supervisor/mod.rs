@@ -9,6 +9,8 @@
 mod backoff;
 mod driver;
 mod entries;
+#[cfg(all(feature = "http", any(feature = "lua", feature = "telemetry")))]
+mod handover;
 mod order;
 mod settings;
 mod state;
@@ -23,6 +25,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use self::backoff::Jitter;
+#[cfg(all(feature = "http", any(feature = "lua", feature = "telemetry")))]
+pub(crate) use self::handover::Listeners;
 pub use self::settings::{Restart, Settings};
 pub use self::state::{State, Status};
 
@@ -42,6 +46,31 @@ pub trait Service: Send + Sync + 'static {
     /// is no use. When [`Run::stop`] is requested the run should end by itself; it is dropped after
     /// `stop_timeout`, and so is a start after `start_timeout`: dropping must free all that it holds.
     fn start(&self, run: Run) -> Boxed<'_, Result<Running, Error>>;
+
+    /// Checks and loads what its runs will need, without running any code of the bundle. It may block.
+    ///
+    /// # Errors
+    /// Why a start would fail.
+    fn warm(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// How it leaves.
+    fn leaves(&self) -> Leaving {
+        Leaving::Asked
+    }
+}
+
+/// How a service leaves, when the services of another bundle take over or everything stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// It is asked to stop, after what requires it.
+    Asked,
+    /// When others take over it goes on until it is done; when everything stops it is asked, after what
+    /// requires it.
+    Done,
+    /// It is asked when all services but those of this kind have ended: it tells how they are.
+    Last,
 }
 
 /// A run under way.
@@ -58,14 +87,40 @@ pub struct Run {
 
 /// Says when a run should end. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop {
+    requested: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
+}
 
 impl Stop {
     /// Waits until the run should end.
     pub async fn requested(&mut self) {
         // A supervisor that is gone wants nothing to go on.
-        let _ = self.0.wait_for(|stop| *stop).await;
+        let _ = self.requested.wait_for(|stop| *stop).await;
     }
+
+    /// Waits until the services of another bundle have taken over. What leaves as [`Leaving::Done`] should end
+    /// when it has nothing left to do.
+    pub async fn superseded(&mut self) {
+        // A supervisor that is gone takes its services with it.
+        let _ = self.phase.wait_for(|phase| *phase == Phase::Leave).await;
+    }
+}
+
+/// What the services of a supervisor are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serve,
+    /// Others have taken over: leave.
+    Leave,
+    /// Stop, all of you.
+    Stop,
+}
+
+/// Waits until services should leave or stop.
+async fn leaving(phase: &mut watch::Receiver<Phase>) {
+    // A supervisor that is gone takes its services with it.
+    let _ = phase.wait_for(|phase| *phase != Phase::Serve).await;
 }
 
 /// A service with all that a supervisor has to know of it.
@@ -115,9 +170,21 @@ impl Supervisor {
 
     /// Has `observer` called at each change of a service's state.
     #[must_use]
-    pub fn observer(mut self, observer: impl Fn(&str, &State) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Arc::new(observer));
+    pub fn observer(self, observer: impl Fn(&str, &State) + Send + Sync + 'static) -> Self {
+        self.observed(Arc::new(observer))
+    }
+
+    /// The same with an observer that others have as well.
+    #[must_use]
+    pub fn observed(mut self, observer: Arc<Observer>) -> Self {
+        self.observer = Some(observer);
         self
+    }
+
+    /// Checks and loads what its services will need; what is wrong with each, by name. Blocks.
+    pub fn warm(&self) -> Vec<(String, Error)> {
+        let warmed = self.declared.iter().map(|declared| (&declared.name, declared.service.warm()));
+        warmed.filter_map(|(name, warmed)| Some((name.clone(), warmed.err()?))).collect()
     }
 
     /// Starts, on the current tokio runtime, every service that is to start on its own, and those that they
@@ -128,7 +195,7 @@ impl Supervisor {
     /// and for two of one name.
     pub fn start(self) -> Result<Serving, Error> {
         let order = order::Order::new(&self.declared)?;
-        let (shutdown, stopping) = watch::channel(false);
+        let (wish, phase) = watch::channel(Phase::Serve);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             self.declared.iter().map(|_| watch::channel(State::Unknown)).unzip();
         let names = self.declared.iter().map(|declared| declared.name.clone());
@@ -137,24 +204,32 @@ impl Supervisor {
         // Set once: this is the only start.
         let _ = self.status.set(status.clone());
         let of = |indices: &[usize]| indices.iter().map(|index| receivers[*index].clone()).collect();
+        let leaving: Vec<Leaving> = self.declared.iter().map(|declared| declared.service.leaves()).collect();
+        let others = |index: &usize| order.started[*index] && leaving[*index] != Leaving::Last;
+        let others: Vec<usize> = (0..leaving.len()).filter(others).collect();
         let mut drivers = Vec::new();
         for (index, (declared, state)) in self.declared.into_iter().zip(senders).enumerate() {
             if !order.started[index] {
                 continue;
             }
             let requires = &order.requires[index];
+            let stops_after = match leaving[index] {
+                Leaving::Asked | Leaving::Done => &order.dependents[index],
+                Leaving::Last => &others,
+            };
             let driver = Driver {
                 requires: declared.requires.iter().cloned().zip::<Vec<_>>(of(requires)).collect(),
-                dependents: of(&order.dependents[index]),
+                stops_after: of(stops_after),
+                leaving: leaving[index],
                 declared,
                 state,
-                stopping: stopping.clone(),
+                phase: phase.clone(),
                 jitter: self.jitter.clone(),
                 observer: self.observer.clone(),
             };
             drivers.push(AbortOnDrop(tokio::spawn(driver.drive())));
         }
-        Ok(Serving { status, shutdown, drivers })
+        Ok(Serving { status, wish, drivers })
     }
 }
 
@@ -162,7 +237,7 @@ impl Supervisor {
 #[derive(Debug)]
 pub struct Serving {
     status: Status,
-    shutdown: watch::Sender<bool>,
+    wish: watch::Sender<Phase>,
     drivers: Vec<AbortOnDrop<()>>,
 }
 
@@ -172,10 +247,20 @@ impl Serving {
         &self.status
     }
 
+    /// Has every service leave, since those of another bundle have taken over; see [`Leaving`]. Those that go
+    /// on until they are done can still be stopped.
+    pub fn leave(&self) {
+        self.wish.send_replace(Phase::Leave);
+    }
+
+    /// Whether every service has ended.
+    pub fn has_ended(&self) -> bool {
+        self.drivers.iter().all(|driver| driver.0.is_finished())
+    }
+
     /// Stops every service, dependents first, each within its `stop_timeout`.
     pub async fn stop(mut self) {
-        // Drivers that have ended by themselves have dropped their end.
-        let _ = self.shutdown.send(true);
+        self.wish.send_replace(Phase::Stop);
         for driver in &mut self.drivers {
             // A driver does not panic; one that did would have nothing left to stop.
             let _ = (&mut driver.0).await;

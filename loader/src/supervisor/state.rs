@@ -32,6 +32,11 @@ impl State {
         matches!(self, Self::Stopped | Self::Exited(_))
     }
 
+    /// Whether a start has come to something.
+    fn is_tried(&self) -> bool {
+        !matches!(self, Self::Unknown | Self::Starting)
+    }
+
     /// Whether what requires the service may start: it serves, or has done what it had to.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Running | Self::Exited(None))
@@ -82,6 +87,20 @@ impl Status {
     /// Whether every service that was to start serves, or has done what it had to.
     pub fn is_ready(&self) -> bool {
         self.started_rows().all(|row| row.state.borrow().is_ready())
+    }
+
+    /// Whether every service that was to start has done so once, well or not.
+    pub fn is_tried(&self) -> bool {
+        self.started_rows().all(|row| row.state.borrow().is_tried())
+    }
+
+    /// Waits until [`Status::is_tried`].
+    pub async fn tried(&self) {
+        for row in self.started_rows() {
+            let mut state = row.state.clone();
+            // One whose driver is gone has a final state.
+            let _ = state.wait_for(State::is_tried).await;
+        }
     }
 
     /// Waits until every service that was to start serves or has ended.

@@ -41,9 +41,14 @@ struct Script {
     name: &'static str,
     acts: Mutex<Vec<Act>>,
     log: Log,
+    leaves: Leaving,
 }
 
 impl Service for Script {
+    fn leaves(&self) -> Leaving {
+        self.leaves
+    }
+
     fn start(&self, mut run: Run) -> Boxed<'_, Result<Running, Error>> {
         let mut acts = self.acts.lock().unwrap();
         let act = if acts.len() > 1 { acts.remove(0) } else { acts[0].clone() };
@@ -89,8 +94,22 @@ fn declared(log: &Log, name: &'static str, requires: &[&str], acts: &[Act]) -> D
         settings: Settings { auto_start: true, ..Settings::default() },
         requires: requires.iter().map(|name| (*name).to_owned()).collect(),
         context: Context::default(),
-        service: Arc::new(Script { name, acts: Mutex::new(acts.to_vec()), log: log.clone() }),
+        service: script(log, name, acts, Leaving::Asked),
     }
+}
+
+fn script(log: &Log, name: &'static str, acts: &[Act], leaves: Leaving) -> Arc<Script> {
+    Arc::new(Script { name, acts: Mutex::new(acts.to_vec()), log: log.clone(), leaves })
+}
+
+/// Services that leave in every way, each a second after it is asked to.
+fn leavers(log: &Log) -> Vec<Declared> {
+    let acts = [Act::Serves(Duration::ZERO, seconds(1))];
+    let mut host = declared(log, "host", &[], &[]);
+    host.service = script(log, "host", &acts, Leaving::Done);
+    let mut metrics = declared(log, "metrics", &[], &[]);
+    metrics.service = script(log, "metrics", &acts, Leaving::Last);
+    vec![host, metrics, declared(log, "worker", &["host"], &acts)]
 }
 
 fn supervisor(log: &Log, services: Vec<Declared>) -> Supervisor {
@@ -256,6 +275,60 @@ async fn what_can_have_no_order_is_refused() {
     );
     assert_eq!(error(&[("a", &["x"])]), "INVALID: `a` requires `x`, which is no service");
     assert_eq!(error(&[("a", &[]), ("a", &[])]), "INVALID: there are two services `a`");
+}
+
+#[tokio::test(start_paused = true)]
+async fn observers_stop_last() {
+    let log = Log::new();
+    let mut supervisor = Supervisor::default();
+    leavers(&log).into_iter().for_each(|service| supervisor.add(service));
+    let serving = supervisor.start().unwrap();
+    serving.status().settled().await;
+    log.take();
+    serving.stop().await;
+    let expected = [
+        "0 worker is asked to stop",
+        "1 worker has stopped",
+        "1 host is asked to stop",
+        "2 host has stopped",
+        "2 metrics is asked to stop",
+        "3 metrics has stopped",
+    ];
+    assert_eq!(log.take(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_leaves_when_it_is_done_is_not_asked_before_everything_stops() {
+    let log = Log::new();
+    let mut supervisor = Supervisor::default();
+    leavers(&log).into_iter().for_each(|service| supervisor.add(service));
+    let serving = supervisor.start().unwrap();
+    serving.status().settled().await;
+    log.take();
+    serving.leave();
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(log.take(), ["0 worker is asked to stop", "1 worker has stopped"]);
+    assert!(!serving.has_ended());
+    serving.stop().await;
+    let expected = [
+        "60 host is asked to stop",
+        "61 host has stopped",
+        "61 metrics is asked to stop",
+        "62 metrics has stopped",
+    ];
+    assert_eq!(log.take(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_has_been_tried() {
+    let log = Log::new();
+    let fails = declared(&log, "fails", &[], &[Act::Runs(Duration::ZERO, seconds(2), failure()), SERVES]);
+    let never = declared(&log, "never", &[], &[Act::Runs(seconds(5), Duration::ZERO, failure())]);
+    let serving = supervisor(&log, vec![fails, never]).start().unwrap();
+    assert!(!serving.status().is_tried());
+    let start = Instant::now();
+    serving.status().tried().await;
+    assert_eq!(start.elapsed(), seconds(5));
 }
 
 #[tokio::test(start_paused = true)]

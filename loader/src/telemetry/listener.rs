@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -20,18 +20,39 @@ use crate::config::{METRICS_ACCEPT_DELAY, METRICS_CONNECTION_MAX, METRICS_CONNEC
 use crate::loader::Loader;
 
 /// Whether the program is ready to serve.
-type Ready = dyn Fn() -> bool + Send + Sync;
+pub(super) type Ready = dyn Fn() -> bool + Send + Sync;
 
 /// Serves what is counted. A socket that listens from the start; connections are taken by
 /// [`MetricsServer::serve`].
 pub struct MetricsServer {
     listener: TcpListener,
-    state: Arc<State>,
+    shown: Shown,
 }
+
+/// What is shown now. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Shown(Arc<RwLock<Arc<State>>>);
 
 struct State {
     loader: Loader,
     ready: Box<Ready>,
+}
+
+impl Shown {
+    fn get(&self) -> Arc<State> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the program is ready.
+    pub(super) fn is_ready(&self) -> bool {
+        (self.get().ready)()
+    }
+
+    /// Shows `loader` from now on.
+    pub(super) fn replace(&self, loader: Loader, ready: Box<Ready>) {
+        let next = Arc::new(State { loader, ready });
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
 }
 
 impl MetricsServer {
@@ -47,7 +68,13 @@ impl MetricsServer {
     ) -> io::Result<Self> {
         let address = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, state: Arc::new(State { loader, ready: Box::new(ready) }) })
+        let state = Arc::new(State { loader, ready: Box::new(ready) });
+        Ok(Self { listener, shown: Shown(Arc::new(RwLock::new(state))) })
+    }
+
+    /// What it shows.
+    pub(super) fn shown(&self) -> Shown {
+        self.shown.clone()
     }
 
     /// Where it listens.
@@ -78,10 +105,10 @@ impl MetricsServer {
                 tokio::time::sleep(METRICS_ACCEPT_DELAY).await;
                 continue;
             };
-            let state = Arc::clone(&self.state);
+            let shown = self.shown.clone();
             connections.spawn(async move {
                 let answer = service_fn(move |request| {
-                    let answer = answer(&state, &request);
+                    let answer = answer(&shown.get(), &request);
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 let mut server = http1::Builder::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use registry_schema::{EntryId, ErrorKind};
@@ -80,35 +80,49 @@ pub(crate) struct Metrics {
     pub(super) started: SystemTime,
     /// Time that opening the bundle took.
     pub(super) boot: Duration,
+    shared: Arc<Shared>,
+}
+
+/// What the loaders of one bundle after the other count in.
+#[derive(Default)]
+pub(super) struct Shared {
     entries: Mutex<BTreeMap<Arc<EntryId>, Arc<Counts>>>,
     others: Arc<Counts>,
 }
 
 impl Metrics {
-    pub(super) fn new(boot: Duration) -> Self {
-        Self { started: SystemTime::now(), boot, entries: Mutex::default(), others: Arc::default() }
+    pub(super) fn new(boot: Duration, shared: Arc<Shared>) -> Self {
+        Self { started: SystemTime::now(), boot, shared }
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    fn by_entry(&self) -> MutexGuard<'_, BTreeMap<Arc<EntryId>, Arc<Counts>>> {
+        // Each change is one insertion: whole after any panic.
+        self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The counters of `id`.
     pub(super) fn counts(&self, id: &Arc<EntryId>) -> Arc<Counts> {
-        // Each change is one insertion: whole after any panic.
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.by_entry();
         if let Some(counts) = entries.get(id) {
             return Arc::clone(counts);
         }
         if entries.len() >= METRICS_ENTRIES_MAX {
-            return Arc::clone(&self.others);
+            return Arc::clone(&self.shared.others);
         }
         Arc::clone(entries.entry(Arc::clone(id)).or_default())
     }
 
     /// Every entry that was called, sorted, and the rest under a name that no entry has.
     pub(super) fn entries(&self) -> Vec<(String, Arc<Counts>)> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.by_entry();
         let named = entries.iter().map(|(id, counts)| (id.to_string(), Arc::clone(counts)));
         let mut all: Vec<_> = named.collect();
         if entries.len() >= METRICS_ENTRIES_MAX {
-            all.push(("(others)".to_owned(), Arc::clone(&self.others)));
+            all.push(("(others)".to_owned(), Arc::clone(&self.shared.others)));
         }
         all
     }

@@ -32,6 +32,8 @@ use crate::settings::Settings;
 pub use listener::MetricsServer;
 pub(crate) use logger::Logger;
 use metrics::{Counts, Metrics};
+#[cfg(feature = "http")]
+pub(crate) use services::Served;
 pub(crate) use trace::TraceContext;
 use trace::Tracer;
 pub use trace::{Span, SpanKind, Trace};
@@ -69,8 +71,11 @@ pub(crate) struct Call {
 }
 
 impl Telemetry {
-    pub(crate) fn new(settings: &Settings, opened: Instant) -> Self {
-        Self { metrics: Metrics::new(opened.elapsed()), tracer: Arc::new(Tracer::new(&settings.otel)) }
+    /// That of a loader which goes on counting where `previous` stands.
+    pub(crate) fn new(settings: &Settings, opened: Instant, previous: Option<&Self>) -> Self {
+        let entries = previous.map(|previous| previous.metrics.shared()).unwrap_or_default();
+        let metrics = Metrics::new(opened.elapsed(), entries);
+        Self { metrics, tracer: Arc::new(Tracer::new(&settings.otel)) }
     }
 
     /// What counts the calls of `id`.

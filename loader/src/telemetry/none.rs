@@ -24,7 +24,7 @@ pub(crate) struct Call(CallId);
 pub(crate) struct TraceContext;
 
 impl Telemetry {
-    pub(crate) fn new(_: &Settings, _: Instant) -> Self {
+    pub(crate) fn new(_: &Settings, _: Instant, _: Option<&Self>) -> Self {
         Self
     }
 

@@ -143,10 +143,10 @@ async fn limits_come_from_the_environment() {
     let over =
         format!("`app:grow` failed in `grow`: {TRAPPED} (limit `max_memory_bytes` of 131072 was reached)");
     expect_failure(&loader, "grow", &[Val::U32(2)], ErrorKind::Internal, &over).await;
-    let wrong = "`app:wrong` is not available: `limits.max_memory_bytes`: found `lots`, \
+    let wrong = "`app:wrong` is not available: `limits.max_memory_bytes`: `${env:MANY}`: found `lots`, \
                  expected a whole number from 0 to 18446744073709551615";
     expect_failure(&loader, "wrong", &[Val::U32(0)], ErrorKind::Unavailable, wrong).await;
-    let unset = "`app:unset` is not available: variable `NOBODY` is not set and `${env:NOBODY}` has no default for it";
+    let unset = "`app:unset` is not available: `limits.max_memory_bytes`: variable `NOBODY` is not set and `${env:NOBODY}` has no default for it";
     expect_failure(&loader, "unset", &[Val::U32(0)], ErrorKind::Unavailable, unset).await;
     // Neither is the build's business: the variables are the deployment's.
     let faults = loader.verify().unwrap().faults;

@@ -19,6 +19,13 @@ use crate::support::{Built, Registry};
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
 
+impl Lines {
+    /// Those since this was last asked.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
 impl GuestLog for Lines {
     fn line(&self, entry: &EntryId, _: Stream, line: &str) {
         self.0.lock().unwrap().push(format!("[{entry}] {line}"));
@@ -89,7 +96,7 @@ impl App {
 
     /// What was logged since this was last asked.
     pub(crate) fn logged(&self) -> Vec<String> {
-        std::mem::take(&mut *self.lines.0.lock().unwrap())
+        self.lines.take()
     }
 
     pub(crate) async fn client(&self) -> Client {

@@ -6,6 +6,7 @@ mod component;
 mod connections;
 mod lua;
 mod middleware;
+mod program;
 mod reload;
 mod routing;
 mod statuses;

@@ -1,9 +1,11 @@
 //! A server that is given the next bundle while it runs.
 
-use loader::Loader;
-use loader::http::Site;
+use std::sync::Arc;
 
-use crate::app::{App, id, lua, registry};
+use loader::http::Site;
+use loader::{Deployment, Loader};
+
+use crate::app::{App, Client, Lines, id, lua, registry};
 use crate::support::{Built, Registry};
 
 /// An application whose answer and what it calls name the same version.
@@ -33,6 +35,33 @@ async fn one_connection_lives_through_ten_bundles() {
             assert_eq!(answer.short(), (200, format!("{number} {number}").as_str()));
         }
     }
+}
+
+#[tokio::test]
+async fn a_bundle_that_was_replaced_goes() {
+    let service = "lifecycle: {auto_start: true}";
+    let app = |text: &str| {
+        let source = format!("res:write('{text}')");
+        let host = "- {name: host, kind: process.host}\n";
+        lua(registry(service, ""), "f", "GET /", &source).entries(host).build()
+    };
+    let (built, next) = (app("old"), app("new"));
+    let lines = Lines::default();
+    let loader = Loader::builder().guest_log(lines.clone()).open(&built).unwrap();
+    let old = loader.downgrade();
+    let mut deployment = Deployment::start(loader, Arc::new(|_, _| {})).unwrap();
+    deployment.status().settled().await;
+    let address = lines.take()[0].rsplit_once(' ').unwrap().1.parse().unwrap();
+    let mut client = Client::new(address).await;
+    assert_eq!(client.ask(http::Request::get("/"), "").await.text(), "old");
+    let next = Loader::builder().succeeding(deployment.loader()).open(&next).unwrap();
+    assert_eq!(deployment.replace(next).await.unwrap(), Vec::<String>::new());
+    // With the connection still open.
+    while old.upgrade().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.ask(http::Request::get("/"), "").await.text(), "new");
+    deployment.stop().await.unwrap();
 }
 
 #[tokio::test]

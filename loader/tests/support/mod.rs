@@ -226,12 +226,22 @@ impl Registry {
 
     /// Compiles it with further `options`.
     pub(crate) fn build_as(self, caching: Caching, options: &[&str]) -> Built {
-        let Self { namespace, entries, .. } = &self;
-        let index = format!("version: \"1.0\"\nnamespace: {namespace}\nentries:\n{entries}");
-        fs::write(self.folder.path().join("_index.yaml"), index).expect("the folder is ours");
         let path = self.folder.path().join("dist");
+        self.write();
         compile_with(self.folder.path(), &path, caching, options);
         Built { folder: self.folder, path }
+    }
+
+    /// Compiles it into the place of another.
+    pub(crate) fn build_over(self, built: &Built) {
+        self.write();
+        compile(self.folder.path(), built.as_ref(), Caching::Cached);
+    }
+
+    fn write(&self) {
+        let Self { namespace, entries, .. } = self;
+        let index = format!("version: \"1.0\"\nnamespace: {namespace}\nentries:\n{entries}");
+        fs::write(self.folder.path().join("_index.yaml"), index).expect("the folder is ours");
     }
 }
 
