@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use registry_schema::authored::wasm::{ImportsMissing, Wasm};
-use registry_schema::grants::{Group, RUNTIME_VERSION, Token, release};
+use registry_schema::grants::{Group, RUNTIME_VERSION, Token, earlier_release};
 use registry_schema::manifest::{Component, ExportPath, ImportRecord};
 
 use crate::adapters::PREVIEW1;
@@ -16,8 +16,6 @@ use crate::fault::{Fault, listed};
 use crate::method::is_http_handler;
 use registry_schema::suggest::nearest;
 
-/// The last WASI 0.2 release that the host has.
-const PREVIEW2_PATCH_MAX: u64 = 12;
 /// The interface of the `socket` token, which core modules import.
 const SOCKET_INTERFACE: &str = "wippy:runtime/socket";
 
@@ -172,23 +170,23 @@ fn offered(import: &ImportRecord) -> Result<Group, Fault> {
     match &group {
         _ if group.has_version(name) => Ok(group),
         Group::Funcs | Group::Inbox => Err(fault(format!("the host has version {RUNTIME_VERSION}"))),
-        _ => Err(fault(format!("the host has versions 0.2.0 to 0.2.{PREVIEW2_PATCH_MAX} and 0.3"))),
+        _ => Err(fault("the host has versions 0.2.0 to 0.2.12 and 0.3.0".to_owned())),
     }
 }
 
-/// One warning for all WASI 0.2 interfaces that are newer than the host's.
+/// One warning for all interfaces of WASI that are newer than the host's.
 fn later_versions(component: &Component) -> Option<Fault> {
-    let later = component.imports.iter().map(|import| import.name.as_str()).filter(|name| {
-        let version = name.split_once('@').and_then(|(_, version)| release(version));
-        name.starts_with("wasi:") && matches!(version, Some((0, 2, patch)) if patch > PREVIEW2_PATCH_MAX)
-    });
-    let later: Vec<&str> = later.collect();
+    let later = component.imports.iter().map(|import| import.name.as_str());
+    let (later, earlier): (Vec<_>, BTreeSet<_>) =
+        later.filter_map(|name| Some((name, earlier_release(name)?))).unzip();
     if later.is_empty() {
         return None;
     }
     let message = format!("imported in a later version than the host has: {}", listed(&later));
+    let earlier: Vec<_> = earlier.into_iter().collect();
     Some(Fault::new(Code::ImportVersion, "", message).help(format!(
-        "the host has 0.2.{PREVIEW2_PATCH_MAX}; a component that needs more than that version can't be linked"
+        "the host has {}; calls to functions that are newer than that end with `UNAVAILABLE`",
+        earlier.join(" and ")
     )))
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn of_guest(
         return timeout(function, *own);
     }
     if let Some(denied) = error.downcast_ref::<Denied>() {
-        return Error::new(ErrorKind::PermissionDenied, denied.to_string());
+        return Error::new(denied.kind(), denied.to_string());
     }
     let method = &function.wasm.export;
     let at = match during {

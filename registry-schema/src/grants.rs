@@ -114,6 +114,18 @@ const KNOWN: [Known; 9] = [
 /// What a preview-1 module has: these tokens stand for several groups.
 const PREVIEW1_TOKENS: [&str; 4] = ["wasi1", "preview1", "wasi-preview1", "wasi_snapshot_preview1"];
 
+/// The last releases of WASI that the host has.
+const LAST_RELEASES: [(u64, u64, u64); 2] = [(0, 2, 12), (0, 3, 0)];
+
+/// The release that the host has of `interface`, where that is one of WASI in a later one.
+pub fn earlier_release(interface: &str) -> Option<String> {
+    let (package, version) = interface.split_once('@')?;
+    let later = release(version).filter(|_| package.starts_with("wasi:"))?;
+    let (major, minor, patch) =
+        LAST_RELEASES.into_iter().find(|last| (last.0, last.1) == (later.0, later.1) && last.2 < later.2)?;
+    Some(format!("{major}.{minor}.{patch}"))
+}
+
 /// The version of the package `wippy:runtime`.
 pub const RUNTIME_VERSION: &str = "0.1.0";
 
@@ -286,6 +298,21 @@ mod tests {
             ("acme:kv/store@7.0.0", true),
         ] {
             assert_eq!(Group::of_interface(interface).unwrap().has_version(interface), has, "{interface}");
+        }
+    }
+
+    #[test]
+    fn releases_that_come_after_the_host() {
+        for (interface, earlier) in [
+            ("wasi:clocks/wall-clock@0.2.12", None),
+            ("wasi:clocks/wall-clock@0.2.13", Some("0.2.12")),
+            ("wasi:clocks/system-clock@0.3.0", None),
+            ("wasi:clocks/system-clock@0.3.1", Some("0.3.0")),
+            ("wasi:clocks/wall-clock@0.4.0", None),
+            ("wasi:clocks/wall-clock@0.2.13-rc-1", None),
+            ("acme:kv/store@0.2.13", None),
+        ] {
+            assert_eq!(earlier_release(interface).as_deref(), earlier, "{interface}");
         }
     }
 

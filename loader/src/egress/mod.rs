@@ -14,12 +14,17 @@ mod connection;
 pub(crate) mod own_tls;
 #[cfg(feature = "http")]
 mod pool;
+pub(crate) mod preview2;
+#[cfg(feature = "p3")]
+pub(crate) mod preview3;
 mod rules;
 pub(crate) mod sockets;
 #[cfg(feature = "http")]
 mod target;
+mod timed;
 #[cfg(feature = "http")]
 mod tls;
+pub(crate) mod waits;
 
 #[cfg(feature = "http")]
 pub(crate) use client::{Egress, Route, Timeouts};

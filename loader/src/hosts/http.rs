@@ -26,13 +26,20 @@ struct Hooks {
     inner: Weak<Inner>,
     entry: Arc<EntryId>,
     rules: Rules,
+    /// `limits.socket_timeout_ms`
+    longest_wait: Option<Duration>,
 }
 
 impl HttpState {
-    pub(super) fn new(inner: Weak<Inner>, entry: Arc<EntryId>, rules: Rules) -> Self {
+    pub(super) fn new(
+        inner: Weak<Inner>,
+        entry: Arc<EntryId>,
+        rules: Rules,
+        longest_wait: Option<Duration>,
+    ) -> Self {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(EGRESS_HEADER_BYTES_MAX);
-        Self { ctx, hooks: Hooks { inner, entry, rules } }
+        Self { ctx, hooks: Hooks { inner, entry, rules, longest_wait } }
     }
 }
 
@@ -54,7 +61,7 @@ impl WasiHttpHooks for Hooks {
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (inner, entry, rules) = (self.inner.upgrade(), Arc::clone(&self.entry), self.rules.clone());
-        let timeouts = timeouts(options);
+        let timeouts = timeouts(options, self.longest_wait);
         Box::new(async move {
             // Nothing runs without its loader.
             let inner = inner.ok_or(Error::ConnectionTerminated)?;
@@ -67,10 +74,11 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
-/// Waits that the guest asks for, as far as they are shorter than ours.
-fn timeouts(options: Option<RequestOptions>) -> Timeouts {
+/// Waits that the guest asks for, as far as they are shorter than ours and than its entry's `longest`.
+fn timeouts(options: Option<RequestOptions>, longest: Option<Duration>) -> Timeouts {
     let ours = Timeouts::default();
-    let shorter = |asked: Option<Duration>, own: Duration| asked.map_or(own, |asked| asked.min(own));
+    let shorter =
+        |asked: Option<Duration>, own: Duration| asked.into_iter().chain(longest).fold(own, Duration::min);
     let options = options.unwrap_or_default();
     Timeouts {
         connect: shorter(options.connect_timeout, ours.connect),

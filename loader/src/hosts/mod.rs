@@ -22,15 +22,16 @@ pub(crate) mod wasi;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use registry_schema::grants::Group;
+use registry_schema::grants::{Group, earlier_release};
 use registry_schema::manifest::WasmEntry;
 use registry_schema::{EntryId, Profile};
 use wasmtime::Engine;
-use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker, LinkerInstance};
 
 use crate::config::Allocation;
 use crate::host_state::HostState;
+
+use stub::{Cause, Stub};
 
 pub use stdio::Stdio;
 #[cfg(feature = "wasi")]
@@ -87,30 +88,9 @@ impl Hosts {
         (component, allocation): (&Component, Allocation),
     ) -> wasmtime::Result<InstancePre<HostState>> {
         let engine = component.engine();
-        let ty = component.component_type();
-        let granted = |group: &Group| match group {
-            // It acts only on handles that other groups gave. Without its host it is stubbed as well.
-            Group::Io => cfg!(feature = "wasi"),
-            group => wasm.grants.contains(group),
-        };
-        let serves_http = serves_http(wasm);
-        let mut groups = BTreeSet::new();
-        let mut denied = Vec::new();
-        let mut has_http_types = false;
-        let mut resources = Vec::new();
-        for (name, item) in ty.imports(engine) {
-            let own = stub::own_resources(engine, &item.ty, &mut resources);
-            match Group::of_interface(name) {
-                Some(group) if granted(&group) => {
-                    groups.insert(group);
-                }
-                // Whoever answers requests needs their types.
-                Some(Group::Http) if serves_http && bare(name) == "wasi:http/types" => has_http_types = true,
-                group => denied.push((name, item.ty, own, group)),
-            }
-        }
+        let Imports { groups, denied, later, has_http_types } = Imports::of(component, wasm);
         let base = self.base(engine, (wasm.profile, allocation), groups)?;
-        if denied.is_empty() && !has_http_types {
+        if denied.is_empty() && later.is_empty() && !has_http_types {
             return base.instantiate_pre(component);
         }
         let mut linker = (*base).clone();
@@ -123,15 +103,11 @@ impl Hosts {
             http::define_types(&mut linker)?;
         }
         let id = Arc::new(id.clone());
-        for (name, item, own, group) in denied {
-            match item {
-                ComponentItem::ComponentInstance(instance) => {
-                    let mut stubs = linker.instance(name)?;
-                    stub::interface(&mut stubs, engine, &id, name, &instance, &own, group.as_ref())?;
-                }
-                ComponentItem::ComponentFunc(_) => stub::function(&mut linker.root(), &id, name, name, None)?,
-                _ => {}
-            }
+        for (stub, release) in later {
+            stub.complete(&mut linker, &id, &release)?;
+        }
+        for stub in denied {
+            stub.define(&mut linker, &id)?;
         }
         linker.instantiate_pre(component)
     }
@@ -203,6 +179,56 @@ impl Hosts {
             #[cfg(not(feature = "wasi"))]
             _ => Ok(()),
         }
+    }
+}
+
+/// What becomes of the imports of a component.
+struct Imports {
+    /// Groups that were granted.
+    groups: BTreeSet<Group>,
+    /// What is stubbed as a whole.
+    denied: Vec<Stub>,
+    /// What was granted, in a later release than the host has: with that release.
+    later: Vec<(Stub, String)>,
+    /// Whether it has the types of `wasi:http` without a grant.
+    has_http_types: bool,
+}
+
+impl Imports {
+    fn of(component: &Component, wasm: &WasmEntry) -> Self {
+        let engine = component.engine();
+        let granted = |group: &Group| match group {
+            // It acts only on handles that other groups gave. Without its host it is stubbed as well.
+            Group::Io => cfg!(feature = "wasi"),
+            group => wasm.grants.contains(group),
+        };
+        let serves_http = serves_http(wasm);
+        let mut imports =
+            Self { groups: BTreeSet::new(), denied: Vec::new(), later: Vec::new(), has_http_types: false };
+        let mut resources = Vec::new();
+        for (name, item) in component.component_type().imports(engine) {
+            let own = stub::own_resources(engine, &item.ty, &mut resources);
+            let (group, later) = (Group::of_interface(name), earlier_release(name));
+            // Whoever answers requests needs their types.
+            let is_free = serves_http && bare(name) == "wasi:http/types";
+            let is_granted = group.as_ref().is_some_and(granted);
+            let cause = match (&group, &later) {
+                (Some(_), _) if !is_granted && !is_free => Cause::NotGranted(group.clone()),
+                (_, Some(release)) => Cause::Later(release.clone()),
+                _ => Cause::NotGranted(None),
+            };
+            let stub = Stub { name: name.to_owned(), ty: item.ty, own, cause };
+            match group {
+                Some(group) if is_granted => _ = imports.groups.insert(group),
+                _ if is_free => imports.has_http_types = true,
+                _ => {
+                    imports.denied.push(stub);
+                    continue;
+                }
+            }
+            imports.later.extend(later.map(|release| (stub, release)));
+        }
+        imports
     }
 }
 

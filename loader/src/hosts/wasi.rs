@@ -4,6 +4,7 @@
 //! the entry; standard streams from the caller (`stdio.rs`).
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use registry_schema::authored::network::Destination;
 use registry_schema::authored::scalar::Templated;
@@ -16,7 +17,7 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::p2::bindings;
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
-use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtxView};
+use wasmtime_wasi::sockets::WasiSocketsCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 #[cfg(feature = "http")]
@@ -26,8 +27,11 @@ use super::stdio::Stdio;
 use crate::call_id::CallId;
 use crate::config::SOCKETS_OPEN_MAX;
 use crate::context::Context;
-use crate::egress::Rules;
-use crate::egress::sockets::{self, Checked, Sockets};
+#[cfg(feature = "p3")]
+use crate::egress::preview3;
+use crate::egress::sockets::{SocketLimits, Sockets};
+use crate::egress::waits::{self, Waits};
+use crate::egress::{Rules, preview2};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::guest_log::{GuestLog, LogStream, Stream};
@@ -66,7 +70,7 @@ pub(crate) struct Given {
     mounts: Arc<[Mount]>,
     /// `network.allow`
     allow: Option<Arc<[Destination]>>,
-    sockets_max: usize,
+    sockets: SocketLimits,
     log: Arc<dyn GuestLog>,
 }
 
@@ -97,10 +101,6 @@ impl Given {
         let variables: Result<_, Error> = wasi.env.iter().map(variable).collect();
         let mounts: Result<_, Error> =
             wasi.mounts.iter().map(|mount| Mount::read(inner, own, mount)).collect();
-        let sockets_max = match wasm.limits.as_ref().and_then(|limits| limits.max_open_sockets.as_ref()) {
-            Some(maximum) => environment.resolve(own, "limits.max_open_sockets", maximum)?,
-            None => SOCKETS_OPEN_MAX,
-        };
         Ok(Self {
             entry: Arc::clone(entry),
             args: args?,
@@ -108,7 +108,7 @@ impl Given {
             variables: variables?,
             mounts: mounts?,
             allow: allowed(&environment, own, wasm.network.as_ref())?,
-            sockets_max: usize::try_from(sockets_max).unwrap_or(usize::MAX),
+            sockets: socket_limits(&environment, own, wasm)?,
             log: Arc::clone(&inner.log),
         })
     }
@@ -141,6 +141,26 @@ impl Given {
     pub(crate) fn missing(&self) -> Option<String> {
         self.mounts.iter().find_map(Mount::missing)
     }
+}
+
+/// The limits of an entry's sockets.
+fn socket_limits(
+    environment: &Environment<'_>,
+    own: &Namespace,
+    wasm: &WasmEntry,
+) -> Result<SocketLimits, Error> {
+    let limits = wasm.limits.as_ref();
+    let open_max = match limits.and_then(|limits| limits.max_open_sockets.as_ref()) {
+        Some(maximum) => environment.resolve(own, "limits.max_open_sockets", maximum)?,
+        None => SOCKETS_OPEN_MAX,
+    };
+    let longest = limits.and_then(|limits| limits.socket_timeout_ms.as_ref());
+    let longest =
+        longest.map(|longest| environment.resolve(own, "limits.socket_timeout_ms", longest)).transpose()?;
+    Ok(SocketLimits {
+        open_max: usize::try_from(open_max).unwrap_or(usize::MAX),
+        longest_wait: longest.map(Duration::from_millis),
+    })
 }
 
 /// The items of `network.allow`; `None` where nothing is said.
@@ -219,7 +239,7 @@ impl WasiState {
     }
 
     fn finish(&mut self, mut builder: WasiCtxBuilder, rules: Rules) {
-        let sockets = Sockets::give(rules, self.given.sockets_max, &mut builder);
+        let sockets = Sockets::give(rules, self.given.sockets, &mut builder);
         self.made = Some(Made { ctx: builder.build(), sockets });
     }
 
@@ -282,13 +302,24 @@ impl HostState {
         (WasiSocketsCtxView { ctx: ctx.sockets(), table }, sockets)
     }
 
+    /// The table, and what the guest waits for once it has anything of its host.
+    pub(crate) fn polls(&mut self) -> (&mut ResourceTable, Option<&mut Waits>) {
+        let WasiState { made, table, .. } = &mut self.wasi;
+        (table, made.as_mut().map(|made| &mut made.sockets.waits))
+    }
+
     /// What the call has of `wasi:http`, made if it is not there yet.
     #[cfg(feature = "http")]
     pub(crate) fn http_state(&mut self) -> (&mut HttpState, &mut ResourceTable) {
         let WasiState { given, http, table, .. } = &mut self.wasi;
         let http = http.get_or_insert_with(|| {
             let rules = given.rules(&self.inner, &self.context);
-            HttpState::new(Weak::clone(&self.inner), Arc::clone(&given.entry), rules)
+            HttpState::new(
+                Weak::clone(&self.inner),
+                Arc::clone(&given.entry),
+                rules,
+                given.sockets.longest_wait,
+            )
         });
         (http, table)
     }
@@ -299,11 +330,6 @@ impl WasiView for HostState {
         let (Made { ctx, .. }, table) = self.made();
         WasiCtxView { ctx, table }
     }
-}
-
-/// The host's own sockets, whose addresses are checked by what [`Sockets::give`] gave it.
-fn wasi_sockets(state: &mut HostState) -> WasiSocketsCtxView<'_> {
-    state.sockets().0
 }
 
 /// The table alone, for the interfaces that act only on handles.
@@ -322,11 +348,7 @@ pub(super) fn define_preview3(linker: &mut Linker<HostState>, group: &Group) -> 
         Group::Cli => p3::cli::add_to_linker(linker),
         Group::Filesystem => super::files::define_preview3(linker),
         Group::Random => p3::random::add_to_linker(linker),
-        Group::Sockets => {
-            use p3::bindings::sockets::{ip_name_lookup, types};
-            ip_name_lookup::add_to_linker::<_, Checked>(linker, sockets::view)?;
-            types::add_to_linker::<_, WasiSockets>(linker, wasi_sockets)
-        }
+        Group::Sockets => preview3::define(linker),
         Group::Io | Group::Http | Group::Funcs | Group::Inbox | Group::Socket | Group::Embedder(_) => Ok(()),
     }
 }
@@ -339,7 +361,7 @@ pub(super) fn define(linker: &mut Linker<HostState>, group: &Group) -> wasmtime:
         Group::Io => {
             use wasmtime_wasi::p2::bindings::io;
             io::error::add_to_linker::<S, Table>(l, |state| &mut state.wasi.table)?;
-            io::poll::add_to_linker::<S, Table>(l, |state| &mut state.wasi.table)?;
+            waits::define(l)?;
             io::streams::add_to_linker::<S, Table>(l, |state| &mut state.wasi.table)
         }
         Group::Clocks => {
@@ -366,17 +388,7 @@ pub(super) fn define(linker: &mut Linker<HostState>, group: &Group) -> wasmtime:
             random::insecure::add_to_linker::<S, WasiRandom>(l, S::random)?;
             random::insecure_seed::add_to_linker::<S, WasiRandom>(l, S::random)
         }
-        Group::Sockets => {
-            use wasmtime_wasi::p2::bindings::sockets as p2;
-            let options = p2::network::LinkOptions::default();
-            p2::instance_network::add_to_linker::<S, WasiSockets>(l, wasi_sockets)?;
-            p2::network::add_to_linker::<S, WasiSockets>(l, &options, wasi_sockets)?;
-            p2::tcp::add_to_linker::<S, WasiSockets>(l, wasi_sockets)?;
-            p2::tcp_create_socket::add_to_linker::<S, Checked>(l, sockets::view)?;
-            p2::udp::add_to_linker::<S, WasiSockets>(l, wasi_sockets)?;
-            p2::udp_create_socket::add_to_linker::<S, Checked>(l, sockets::view)?;
-            p2::ip_name_lookup::add_to_linker::<S, Checked>(l, sockets::view)
-        }
+        Group::Sockets => preview2::define(l),
         Group::Http | Group::Funcs | Group::Inbox | Group::Socket | Group::Embedder(_) => Ok(()),
     }
 }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use loader::security::{Actor, Scope};
 use loader::{Context, Data, ErrorKind, Fault, Loader, Options, Stdio, Val};
 
+use super::GUEST;
 use crate::outcomes::{call, expect_failure};
-use crate::support::{Built, PREVIEW1_FILES, REACH, Registry, set_mode};
+use crate::support::{Built, PREVIEW1_FILES, Registry, set_mode};
 
 const DATA: &str = "- name: data\n  kind: fs.directory\n  directory: data\n";
 
 /// Methods of the guest that tries, each under its own name, with the mounts `mounts`.
 fn reach(registry: Registry, mounts: &str, methods: &[&str]) -> Registry {
     let more = format!("imports: [\"wasi:filesystem\"]\nwasi: {{mounts: [{mounts}]}}");
-    methods.iter().fold(registry, |registry, method| registry.guest(method, REACH, method, &more))
+    methods.iter().fold(registry, |registry, method| registry.guest(method, GUEST, method, &more))
 }
 
 fn in_its_root(built: &Built) -> Loader {

@@ -6,8 +6,9 @@ use loader::registry_schema::EntryId;
 use loader::wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use loader::{CallId, Context, GuestLog, Loader, Stream, Streams, Val, config};
 
+use super::GUEST;
 use crate::outcomes::call;
-use crate::support::{REACH, Registry};
+use crate::support::Registry;
 
 /// Lines as they came, each with its call.
 #[derive(Clone, Default)]
@@ -28,9 +29,9 @@ fn text(text: &str) -> Val {
 }
 
 fn printing() -> Registry {
-    Registry::new().guest("print", REACH, "print", "imports: [\"wasi:cli\"]").guest(
+    Registry::new().guest("print", GUEST, "print", "imports: [\"wasi:cli\"]").guest(
         "read-stdin",
-        REACH,
+        GUEST,
         "read-stdin",
         "imports: [\"wasi:cli\"]",
     )

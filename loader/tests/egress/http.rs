@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::{Request, Response};
 use loader::{Context, Loader, Options};
 
+use super::GUEST;
 use crate::server::{Encryption, Server, certificate, echo};
 use crate::shared::{call, open, options, policy, reach, text, with_policies};
 use crate::support::Registry;
@@ -35,8 +36,8 @@ async fn what_is_not_public_is_closed() {
     let server = Server::echo().await;
     let port = server.port();
     let every = vec!["*:*".to_owned()];
-    let registry = reach(Registry::new(), "fetch", "fetch", None);
-    let built = reach(registry, "wide", "fetch", Some(&every)).build();
+    let registry = reach(GUEST, Registry::new(), "fetch", "fetch", None);
+    let built = reach(GUEST, registry, "wide", "fetch", Some(&every)).build();
     let loader = open(&built);
     let hosts = [
         "127.0.0.1",
@@ -72,9 +73,9 @@ async fn the_entry_opens_what_it_lists_and_nothing_else() {
     let (server, other) = (Server::echo().await, Server::echo().await);
     let by_address = vec![format!("127.0.0.1:{}", server.port())];
     let by_name = vec![format!("localhost:{}", server.port())];
-    let registry = reach(Registry::new(), "address", "fetch", Some(&by_address));
-    let registry = reach(registry, "name", "fetch", Some(&by_name));
-    let built = reach(registry, "nothing", "fetch", Some(&[])).build();
+    let registry = reach(GUEST, Registry::new(), "address", "fetch", Some(&by_address));
+    let registry = reach(GUEST, registry, "name", "fetch", Some(&by_name));
+    let built = reach(GUEST, registry, "nothing", "fetch", Some(&[])).build();
     let loader = open(&built);
     let (own, others) = (server.port(), other.port());
     assert_eq!(fetch(&loader, "address", &format!("127.0.0.1:{own}")).await.as_deref(), Ok(ECHOED));
@@ -106,8 +107,8 @@ async fn the_scope_is_asked_for_the_url_and_for_private_addresses() {
         .entries(&policy("requests", "http_client.request", &public))
         .entries(&policy("private", "http_client.private_ip", "\"127.0.0.1\""))
         .entries(&policy("sockets", "socket.private_ip", "\"*\""));
-    let registry = reach(registry, "fetch", "fetch", None);
-    let built = reach(registry, "listed", "fetch", Some(&listed)).build();
+    let registry = reach(GUEST, registry, "fetch", "fetch", None);
+    let built = reach(GUEST, registry, "listed", "fetch", Some(&listed)).build();
     let loader = open(&built);
     let authority = format!("127.0.0.1:{port}");
     let ask = async |name: &str, path: &str, policies: &[&str]| {
@@ -136,7 +137,7 @@ async fn requests_that_go_round_the_checks_are_refused() {
     let server = Server::echo().await;
     let port = server.port();
     let listed = vec![format!("127.0.0.1:{port}")];
-    let built = reach(Registry::new(), "fetch", "fetch", Some(&listed)).build();
+    let built = reach(GUEST, Registry::new(), "fetch", "fetch", Some(&listed)).build();
     let loader = open(&built);
     let own = format!("127.0.0.1:{port}");
     let send = async |method: &str, authority: &str, path: &str| {
@@ -155,7 +156,7 @@ async fn certificates_are_checked_by_name() {
     let server = Server::start(Encryption::Tls, echo).await;
     let port = server.port();
     let listed = vec![format!("localhost:{port}"), format!("127.0.0.1:{port}")];
-    let built = reach(Registry::new(), "fetch", "fetch", Some(&listed)).build();
+    let built = reach(GUEST, Registry::new(), "fetch", "fetch", Some(&listed)).build();
     let trusting = Options { extra_roots: vec![certificate("ca.pem")], ..options(&built) };
     let trusting = Loader::builder().options(trusting).open(&built).unwrap();
     let ask = async |loader: &Loader, host: &str| {
@@ -175,8 +176,8 @@ async fn certificates_are_checked_by_name() {
 async fn connections_are_used_again_by_the_same_entry() {
     let server = Server::echo().await;
     let listed = vec![format!("127.0.0.1:{}", server.port())];
-    let registry = reach(Registry::new(), "one", "fetch", Some(&listed));
-    let built = reach(registry, "two", "fetch", Some(&listed)).build();
+    let registry = reach(GUEST, Registry::new(), "one", "fetch", Some(&listed));
+    let built = reach(GUEST, registry, "two", "fetch", Some(&listed)).build();
     let loader = open(&built);
     let authority = format!("127.0.0.1:{}", server.port());
     for _ in 0..3 {
@@ -194,7 +195,7 @@ async fn an_idle_connection_is_checked_for_who_takes_it() {
     let registry = Registry::new()
         .entries(&policy("requests", "http_client.request", "\"*\""))
         .entries(&policy("private", "http_client.private_ip", "\"127.0.0.1\""));
-    let built = reach(registry, "fetch", "fetch", None).build();
+    let built = reach(GUEST, registry, "fetch", "fetch", None).build();
     let loader = open(&built);
     let authority = format!("127.0.0.1:{}", server.port());
     let ask = async |policies: &[&str]| {
@@ -223,7 +224,7 @@ fn many_headers(_: Request<Bytes>) -> Response<Full<Bytes>> {
 async fn a_response_with_too_many_headers_fails() {
     let (hostile, good) = (Server::start(Encryption::Plain, many_headers).await, Server::echo().await);
     let listed = vec!["127.0.0.1:*".to_owned()];
-    let built = reach(Registry::new(), "fetch", "fetch", Some(&listed)).build();
+    let built = reach(GUEST, Registry::new(), "fetch", "fetch", Some(&listed)).build();
     let loader = open(&built);
     let error = fetch(&loader, "fetch", &format!("127.0.0.1:{}", hostile.port())).await.unwrap_err();
     assert_eq!(error, "HttpProtocolError");
@@ -236,7 +237,7 @@ async fn a_dropped_call_leaves_no_connection() {
     use tokio::io::AsyncReadExt;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let built = reach(Registry::new(), "fetch", "fetch", Some(&[format!("127.0.0.1:{port}")])).build();
+    let built = reach(GUEST, Registry::new(), "fetch", "fetch", Some(&[format!("127.0.0.1:{port}")])).build();
     let loader = open(&built);
     let authority = format!("127.0.0.1:{port}");
     let mut stream = {

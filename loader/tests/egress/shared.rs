@@ -5,13 +5,19 @@ use std::sync::Arc;
 use loader::security::{Actor, Scope};
 use loader::{Context, Data, Error, Loader, Options, Stdio, Val};
 
-use crate::support::{Built, REACH, Registry};
+use crate::support::{Built, Guest, Registry};
 
-/// Adds `method` of the guest as `name`, which may connect to what `allow` lists, if it is given.
-pub(crate) fn reach(registry: Registry, name: &str, method: &str, allow: Option<&[String]>) -> Registry {
+/// Adds `method` of `guest` as `name`, which may connect to what `allow` lists, if it is given.
+pub(crate) fn reach(
+    guest: Guest,
+    registry: Registry,
+    name: &str,
+    method: &str,
+    allow: Option<&[String]>,
+) -> Registry {
     let grants = "imports: [\"wasi:http\", \"wasi:sockets\"]\n";
     let network = allow.map(|allow| format!("network: {{allow: {allow:?}}}\n")).unwrap_or_default();
-    registry.guest(name, REACH, method, &format!("{grants}{network}"))
+    registry.guest(name, guest, method, &format!("{grants}{network}"))
 }
 
 pub(crate) fn open(built: &Built) -> Loader {

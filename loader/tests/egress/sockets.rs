@@ -2,10 +2,11 @@
 
 use loader::{Context, Loader, Val};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+use super::GUEST;
 use crate::shared::{call, open, policy, reach, text, with_policies};
-use crate::support::{REACH, Registry};
+use crate::support::Registry;
 
 /// Answers `pong` to whoever connects, once.
 async fn pong() -> (u16, tokio::task::JoinHandle<()>) {
@@ -34,8 +35,8 @@ fn denied() -> Result<String, String> {
 async fn what_is_not_public_is_closed() {
     let (port, _task) = pong().await;
     let methods = ["connect", "send", "listen"];
-    let registry = methods.iter().fold(Registry::new(), |all, name| reach(all, name, name, None));
-    let built = reach(registry, "wide", "connect", Some(&["*:*".to_owned()])).build();
+    let registry = methods.iter().fold(Registry::new(), |all, name| reach(GUEST, all, name, name, None));
+    let built = reach(GUEST, registry, "wide", "connect", Some(&["*:*".to_owned()])).build();
     let loader = open(&built);
     for address in ["127.0.0.1", "::1", "10.0.0.1", "169.254.169.254", "fd00::1", "fe80::1"] {
         for name in ["connect", "send", "wide", "listen"] {
@@ -54,9 +55,9 @@ async fn the_entry_opens_what_it_lists_and_nothing_else() {
     let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let datagrams = receiver.local_addr().unwrap().port();
     let listed = vec![format!("127.0.0.1:{port}"), format!("127.0.0.1:{datagrams}")];
-    let registry = reach(Registry::new(), "connect", "connect", Some(&listed));
-    let registry = reach(registry, "send", "send", Some(&listed));
-    let built = reach(registry, "listen", "listen", Some(&["127.0.0.1:*".to_owned()])).build();
+    let registry = reach(GUEST, Registry::new(), "connect", "connect", Some(&listed));
+    let registry = reach(GUEST, registry, "send", "send", Some(&listed));
+    let built = reach(GUEST, registry, "listen", "listen", Some(&["127.0.0.1:*".to_owned()])).build();
     let loader = open(&built);
     assert_eq!(on(&loader, "connect", "127.0.0.1", port).await.unwrap(), "pong");
     assert_eq!(on(&loader, "connect", "127.0.0.1", other).await, denied());
@@ -74,10 +75,10 @@ async fn the_entry_opens_what_it_lists_and_nothing_else() {
 async fn names_open_what_they_stood_for() {
     let (port, _task) = pong().await;
     let listed = vec![format!("localhost:{port}")];
-    let registry = reach(Registry::new(), "by-name", "connect-name", Some(&listed));
-    let registry = reach(registry, "by-address", "connect", Some(&listed));
-    let registry = reach(registry, "resolve", "resolve", Some(&listed));
-    let built = reach(registry, "closed", "resolve", None).build();
+    let registry = reach(GUEST, Registry::new(), "by-name", "connect-name", Some(&listed));
+    let registry = reach(GUEST, registry, "by-address", "connect", Some(&listed));
+    let registry = reach(GUEST, registry, "resolve", "resolve", Some(&listed));
+    let built = reach(GUEST, registry, "closed", "resolve", None).build();
     let loader = open(&built);
     assert_eq!(on(&loader, "by-name", "localhost", port).await.unwrap(), "pong");
     assert_eq!(on(&loader, "by-name", "LOCALHOST.", port).await.unwrap(), "pong");
@@ -102,7 +103,7 @@ async fn the_scope_is_asked() {
         .entries(&policy("may-listen", "socket.listen", "\"127.0.0.1:0\""))
         .entries(&policy("may-resolve", "socket.resolve", "localhost"));
     let methods = ["connect", "connect-name", "listen", "resolve"];
-    let built = methods.iter().fold(registry, |all, name| reach(all, name, name, None)).build();
+    let built = methods.iter().fold(registry, |all, name| reach(GUEST, all, name, name, None)).build();
     let loader = open(&built);
     let ask = async |name: &str, args: &[Val], policies: &[&str]| {
         call(&loader, name, args, with_policies(&loader, policies)).await
@@ -128,8 +129,8 @@ async fn the_scope_is_asked() {
 async fn sockets_of_a_call_are_bounded() {
     let more = "imports: [\"wasi:sockets\"]\nlimits: {max_open_sockets: 3}";
     let built = Registry::new()
-        .guest("three", REACH, "sockets", more)
-        .guest("default", REACH, "sockets", "imports: [\"wasi:sockets\"]")
+        .guest("three", GUEST, "sockets", more)
+        .guest("default", GUEST, "sockets", "imports: [\"wasi:sockets\"]")
         .build();
     let loader = open(&built);
     let make = async |name: &str| loader.call(&format!("app:{name}"), &[Val::U32(1_000)]).await;
@@ -137,4 +138,92 @@ async fn sockets_of_a_call_are_bounded() {
         assert_eq!(make("three").await, Ok(Some(Val::U32(3))));
         assert_eq!(make("default").await, Ok(Some(Val::U32(loader::config::SOCKETS_OPEN_MAX))));
     }
+}
+
+/// Connections that a guest accepts count like sockets that it makes: one too many is closed.
+#[tokio::test]
+async fn accepted_connections_are_bounded() {
+    let more = |most: u32| {
+        format!(
+            "imports: [\"wasi:sockets\"]\nlimits: {{max_open_sockets: {most}}}\nnetwork: {{allow: \
+             [\"127.0.0.1:*\"]}}"
+        )
+    };
+    let built = Registry::new()
+        .guest("four", GUEST, "accept", &more(4))
+        .guest("five", GUEST, "accept", &more(5))
+        .build();
+    let loader = open(&built);
+    let accept = async |name: &str, count: u32| {
+        let args = [text("127.0.0.1"), Val::U32(count)];
+        match loader.call(&format!("app:{name}"), &args).await {
+            Ok(Some(Val::Result(Ok(Some(count))))) => *count,
+            other => panic!("{other:?}"),
+        }
+    };
+    for _ in 0..2 {
+        // A listener and two clients leave room for one of them.
+        assert_eq!(accept("four", 9).await, Val::U32(1));
+        assert_eq!(accept("five", 9).await, Val::U32(2));
+        assert_eq!(accept("five", 1).await, Val::U32(1));
+    }
+}
+
+/// Takes connections until its queue is full, and does not answer: a further one waits for ever.
+async fn full() -> (u16, Vec<TcpStream>, TcpListener) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(TcpStream::connect(address).await.unwrap());
+    }
+    (address.port(), waiting, listener)
+}
+
+const SHORT: &str = "imports: [\"wasi:sockets\", \"wasi:http\"]\nlimits: {socket_timeout_ms: 500}\nnetwork: {allow: \
+                     [\"127.0.0.1:*\", \"localhost:*\"]}";
+
+#[tokio::test]
+async fn operations_end_after_their_longest_wait() {
+    let (port, _task) = pong().await;
+    let (closed, _waiting, _listener) = full().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let quiet = silent.local_addr().unwrap().port();
+    let methods = ["connect", "receive", "fetch"];
+    let built = methods.iter().fold(Registry::new(), |all, name| all.guest(name, GUEST, name, SHORT)).build();
+    let loader = open(&built);
+    for _ in 0..2 {
+        assert_eq!(on(&loader, "connect", "127.0.0.1", closed).await, Err("timeout".to_owned()));
+        assert_eq!(on(&loader, "receive", "127.0.0.1", 0).await, Err("timeout".to_owned()));
+        let fetch = async |port: u16| {
+            let request = ["GET", "http", &format!("127.0.0.1:{port}"), "/", ""].map(text);
+            call(&loader, "fetch", &request, Context::default()).await.unwrap_err()
+        };
+        assert_eq!(fetch(quiet).await, "ConnectionReadTimeout");
+        assert_eq!(fetch(closed).await, "ConnectionTimeout");
+        assert_eq!(on(&loader, "connect", "127.0.0.1", port).await.unwrap(), "pong");
+    }
+}
+
+/// Look-ups hold threads; one that gets none in time fails, and the next one works.
+#[test]
+fn a_lookup_ends_after_its_longest_wait() {
+    let built = Registry::new().guest("resolve", GUEST, "resolve", SHORT).build();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(1).build().unwrap().block_on(async {
+        let loader = open(&built);
+        let resolve = async || call(&loader, "resolve", &[text("localhost")], Context::default()).await;
+        assert!(resolve().await.is_ok());
+        for _ in 0..2 {
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let holding = tokio::task::spawn_blocking(move || held.recv());
+            let error = resolve().await.unwrap_err();
+            assert!(matches!(error.as_str(), "timeout" | "temporary-resolver-failure"), "{error}");
+            release.send(()).unwrap();
+            holding.await.unwrap().unwrap();
+            assert!(resolve().await.is_ok());
+        }
+    });
 }

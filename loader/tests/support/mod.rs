@@ -107,7 +107,13 @@ pub(crate) const WASI_IMPORTS: Guest = Guest {
 
 /// Tries to reach files, streams, sockets and HTTP servers.
 pub(crate) const REACH: Guest =
-    Guest { file: "reach.wasm", sha256: "2a12c9465f1d09385423d1ac56d0707fc6b17b10b9bdcfda7ee20e0723ca9c1e" };
+    Guest { file: "reach.wasm", sha256: "f2a00536ede9190fd3f74788b14f1fbc04107cf8cda575cdf8be179aa3c2130e" };
+
+/// The same through WASI 0.3, and what else it has.
+pub(crate) const REACH_ASYNC: Guest = Guest {
+    file: "reach-async.wasm",
+    sha256: "1e56e927a21ecc1d6e6a1b14bf5985b4269414cc97e3705f58ace932beea7920",
+};
 
 /// Uses files as C programs do, through preview 1.
 pub(crate) const PREVIEW1_FILES: Guest = Guest {

@@ -30,13 +30,14 @@ pub fn fetch(
     let outgoing = request.body().map_err(invalid)?;
     let future = handle(request, None).map_err(name)?;
     let stream = outgoing.write().map_err(invalid)?;
-    for part in body.as_bytes().chunks(4096) {
-        stream.blocking_write_and_flush(part).map_err(|_| "write".to_owned())?;
-    }
+    // Who refuses a request reads no body: that is the answer's to say.
+    let written = body.as_bytes().chunks(4096).try_for_each(|part| stream.blocking_write_and_flush(part));
     drop(stream);
-    OutgoingBody::finish(outgoing, None).map_err(name)?;
+    let finished = OutgoingBody::finish(outgoing, None);
     future.subscribe().block();
     let response = future.get().unwrap().map_err(|()| "taken".to_owned())?.map_err(name)?;
+    written.map_err(|_| "write".to_owned())?;
+    finished.map_err(name)?;
     let mut text = format!("{} ", response.status());
     let incoming: IncomingBody = response.consume().map_err(invalid)?;
     let stream = incoming.stream().map_err(invalid)?;

@@ -89,6 +89,14 @@ impl Guest for Component {
         sockets::listen(sockets::address(&address, port)?)
     }
 
+    fn accept(address: String, count: u32) -> Result<u32, String> {
+        sockets::accept(sockets::address(&address, 0)?, count)
+    }
+
+    fn receive(address: String, port: u16) -> Result<String, String> {
+        sockets::receive(sockets::address(&address, port)?)
+    }
+
     fn resolve(name: String) -> Result<Vec<String>, String> {
         sockets::resolve(&name)
     }

@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use crate::wasi::io::poll::poll;
 use crate::wasi::sockets::instance_network::instance_network;
 use crate::wasi::sockets::ip_name_lookup::resolve_addresses;
 use crate::wasi::sockets::network::{
@@ -94,12 +95,67 @@ pub fn resolve(host: &str) -> Result<Vec<String>, String> {
 }
 
 pub fn make(count: u32) -> u32 {
-    let mut sockets = Vec::new();
-    while sockets.len() < count as usize {
-        match create_tcp_socket(IpAddressFamily::Ipv4) {
-            Ok(socket) => sockets.push(socket),
-            Err(_) => break,
+    let (mut tcp, mut udp) = (Vec::new(), Vec::new());
+    for at in 0..count {
+        // Both kinds, in turn.
+        let made = if at % 2 == 0 {
+            create_tcp_socket(IpAddressFamily::Ipv4).map(|socket| tcp.push(socket))
+        } else {
+            create_udp_socket(IpAddressFamily::Ipv4).map(|socket| udp.push(socket))
+        };
+        if made.is_err() {
+            break;
         }
     }
-    sockets.len() as u32
+    (tcp.len() + udp.len()) as u32
+}
+
+pub fn receive(address: IpSocketAddress) -> Result<String, String> {
+    let socket = create_udp_socket(family(&address)).map_err(name)?;
+    socket.start_bind(&instance_network(), address).map_err(name)?;
+    socket.finish_bind().map_err(name)?;
+    let (incoming, _outgoing) = socket.stream(None).map_err(name)?;
+    let ready = incoming.subscribe();
+    loop {
+        let datagrams = incoming.receive(1).map_err(name)?;
+        if let Some(datagram) = datagrams.into_iter().next() {
+            return Ok(String::from_utf8_lossy(&datagram.data).into_owned());
+        }
+        ready.block();
+    }
+}
+
+pub fn accept(address: IpSocketAddress, count: u32) -> Result<u32, String> {
+    let family = family(&address);
+    let listener = create_tcp_socket(family).map_err(name)?;
+    listener.start_bind(&instance_network(), address).map_err(name)?;
+    listener.finish_bind().map_err(name)?;
+    listener.start_listen().map_err(name)?;
+    listener.finish_listen().map_err(name)?;
+    let own = listener.local_address().map_err(name)?;
+    let is_waiting = listener.subscribe();
+    let mut open = Vec::new();
+    let mut accepted = 0;
+    while accepted < count {
+        let Ok(client) = create_tcp_socket(family) else { break };
+        let is_connected = client.subscribe();
+        client.start_connect(&instance_network(), own).map_err(name)?;
+        let streams = loop {
+            match client.finish_connect() {
+                Err(ErrorCode::WouldBlock) => is_connected.block(),
+                done => break done.map_err(name)?,
+            }
+        };
+        drop(is_connected);
+        // Until it is accepted, or its other end is closed.
+        let is_closed = streams.0.subscribe();
+        poll(&[&is_waiting, &is_closed]);
+        drop(is_closed);
+        let Ok(server) = listener.accept() else { break };
+        // Streams go before their sockets.
+        open.push((streams, client));
+        open.push(((server.1, server.2), server.0));
+        accepted += 1;
+    }
+    Ok(accepted)
 }
