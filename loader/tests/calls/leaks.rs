@@ -138,7 +138,7 @@ fn permutations(entries: &mut [Entry], count: usize, visit: &mut impl FnMut(&[En
     }
     for at in 0..count {
         permutations(entries, count - 1, visit);
-        entries.swap(if count % 2 == 0 { at } else { 0 }, count - 1);
+        entries.swap(if count.is_multiple_of(2) { at } else { 0 }, count - 1);
     }
 }
 
