@@ -31,12 +31,12 @@ const BASH: &str = r#"_loader() {
     local words=""
     case "$previous" in
         --bundle|--root) COMPREPLY=($(compgen -d -- "$current")); return ;;
-        --verify-key|--deny-list) COMPREPLY=($(compgen -f -- "$current")); return ;;
+        --ca-file|--verify-key|--deny-list) COMPREPLY=($(compgen -f -- "$current")); return ;;
         --log-level) words="debug info warn error off" ;;
         --log-format) words="text json" ;;
         *)
             case "$command" in
-                "") words="list call verify config explain completions --bundle --root --seal --verify-key --minimum-compiler --deny-list --set --log-level --log-format --help --version" ;;
+                "") words="list call verify config explain completions --bundle --root --seal --ca-file --verify-key --minimum-compiler --deny-list --set --log-level --log-format --help --version" ;;
                 call) words="--trace $(loader "${bundle[@]}" list 2>/dev/null | cut -d' ' -f1)" ;;
                 explain) words="$(loader explain 2>/dev/null)" ;;
                 completions) words="bash zsh fish" ;;
@@ -55,6 +55,7 @@ complete -c loader -n __fish_use_subcommand -a "list call verify config explain 
 complete -c loader -l bundle -r -a "(__fish_complete_directories)" -d "bundle to open"
 complete -c loader -l root -r -a "(__fish_complete_directories)" -d "folder that relative paths start from"
 complete -c loader -l seal -d "map artifacts from sealed copies"
+complete -c loader -l ca-file -r -F -d "trust these certificates too"
 complete -c loader -l verify-key -r -F -d "refuse bundles that this key has not signed"
 complete -c loader -l minimum-compiler -x -d "refuse bundles of an older compiler"
 complete -c loader -l deny-list -r -F -d "refuse what the list names"

@@ -215,12 +215,14 @@ fn settings_are_printed_with_their_sources() {
     command
         .env("WIPPY_LOG_FORMAT", "json")
         .env("WIPPY_ROOT", "/")
-        .env("OTEL_EXPORTER_OTLP_HEADERS", "k=s3cret");
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "k=s3cret")
+        .env_remove("SSL_CERT_FILE");
     let (code, stdout, stderr) = support::outcome(&command.output().unwrap());
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for (path, value, source) in [
         ("root", "\"/\"", "environment `WIPPY_ROOT`"),
         ("seal", "false", "default"),
+        ("ca-file", "[]", "default"),
         ("logger.encoding", "\"json\"", "environment `WIPPY_LOG_FORMAT`"),
         ("prometheus.address", "\"a:1\"", "`--set`"),
         ("prometheus.enabled", "false", "default"),

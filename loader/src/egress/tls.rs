@@ -1,5 +1,5 @@
 //! TLS of outgoing connections: certificates are checked against the public roots, and those that the options
-//! add.
+//! add (`--ca-file`, `SSL_CERT_FILE`).
 
 use std::io;
 use std::path::{Path, PathBuf};

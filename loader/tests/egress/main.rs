@@ -4,8 +4,10 @@
 #![allow(clippy::duplicate_mod, reason = "the same tests hold for guests of both releases of WASI")]
 
 mod http_client;
+mod limits;
 mod preview2;
 mod preview3;
+mod roots;
 #[path = "../support/server.rs"]
 mod server;
 mod shared;

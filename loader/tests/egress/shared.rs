@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use loader::security::{Actor, Scope};
 use loader::{Context, Data, Error, Loader, Options, Stdio, Val};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::support::{Built, Guest, Registry};
 
@@ -77,4 +78,17 @@ pub(crate) async fn call(
     context: Context,
 ) -> Result<String, String> {
     said(loader.call_with_streams(&format!("app:{name}"), args, context, Stdio::Log).await)
+}
+
+/// Takes connections until its queue is full, and does not answer: a further one waits for ever.
+pub(crate) async fn full() -> (u16, Vec<TcpStream>, TcpListener) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(TcpStream::connect(address).await.unwrap());
+    }
+    (address.port(), waiting, listener)
 }

@@ -2,10 +2,10 @@
 
 use loader::{Context, Loader, Val};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 
 use super::GUEST;
-use crate::shared::{call, open, policy, reach, text, with_policies};
+use crate::shared::{call, full, open, policy, reach, text, with_policies};
 use crate::support::Registry;
 
 /// Answers `pong` to whoever connects, once.
@@ -167,19 +167,6 @@ async fn accepted_connections_are_bounded() {
         assert_eq!(accept("five", 9).await, Val::U32(2));
         assert_eq!(accept("five", 1).await, Val::U32(1));
     }
-}
-
-/// Takes connections until its queue is full, and does not answer: a further one waits for ever.
-async fn full() -> (u16, Vec<TcpStream>, TcpListener) {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let listener = socket.listen(1).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    for _ in 0..2 {
-        waiting.push(TcpStream::connect(address).await.unwrap());
-    }
-    (address.port(), waiting, listener)
 }
 
 const SHORT: &str = "imports: [\"wasi:sockets\", \"wasi:http\"]\nlimits: {socket_timeout_ms: 500}\nnetwork: {allow: \
