@@ -1,8 +1,8 @@
 //! The export that `method` means.
 //!
 //! An exact name wins, then `interface#function` with the interface's short name or full id, then names
-//! without `#` that one exported interface has; each also in snake_case. HTTP handlers may be named
-//! by nothing at all.
+//! without `#` that one exported interface has; each also in snake_case. HTTP handlers, and commands that
+//! are processes, may be named by nothing at all.
 
 use registry_schema::manifest::{ExportPath, ExportRecord};
 
@@ -33,8 +33,9 @@ pub(crate) fn find<'a>(
     kind: &str,
 ) -> Result<&'a ExportRecord, Fault> {
     let Some(method) = method else {
+        let run = exports.iter().find(|export| kind == "process.wasm" && is_run("run", &export.path));
         let handler = exports.iter().find(|export| is_http_handler(&export.path));
-        return handler.ok_or_else(|| {
+        return run.or(handler).ok_or_else(|| {
             let message = format!("`{kind}` needs the field `method`");
             Fault::new(Code::FieldMissing, "", message).help(exports_help(exports))
         });
@@ -178,6 +179,14 @@ mod tests {
         ] {
             assert_eq!(found(method).as_deref(), Ok(path), "{method}");
         }
+    }
+
+    #[test]
+    fn a_process_without_a_method_runs_what_its_component_runs() {
+        let exports = exports();
+        let run = find(None, &exports, "process.wasm").unwrap();
+        assert_eq!(run.path.to_string(), "wasi:cli/run@0.2.6#run");
+        assert_eq!(find(None, &exports, "function.wasm").unwrap_err().code, Code::FieldMissing);
     }
 
     #[test]

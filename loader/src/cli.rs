@@ -24,7 +24,7 @@ Commands:
   run [--preload]                  start services that start on their own, serve until a signal
   run list                         commands of the bundle
   run [--host ID] NAME [ARG...]    run a command
-  run [--host ID] -x ID [ARG...]   run a process at the terminal
+  run -x ID [--host ID] [ARG...]   run a process at the terminal
   verify                           check every file, load and link every entry, run no guest
   config                           every setting with its value and where that came from
   explain [CODE]                   what an error means and how to mend it; all codes without one
@@ -59,6 +59,8 @@ pub(crate) enum Request {
     /// One code, or the list of all.
     Explain(Option<String>),
     Completions(String),
+    /// What the last word can become: asked by the scripts of `completions`, and for nobody to type.
+    Complete(Vec<String>),
     Command(Box<Options>, Command),
 }
 
@@ -198,6 +200,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
             let shell = word(&mut parser)?;
             return Ok(Request::Completions(shell.ok_or("`completions` needs a shell: bash, zsh or fish")?));
         }
+        "complete" => return rest(&mut parser).map(Request::Complete),
         #[cfg(feature = "lua")]
         "run" => return run(options, parser),
         other => return Err(format!("unknown command `{other}`").into()),
@@ -330,6 +333,7 @@ fn run(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Erro
             Some(Arg::Long("host")) => host = Some(parser.value()?.parse()?),
             Some(Arg::Short('x') | Arg::Long("exec")) => {
                 let id = parser.value()?.parse()?;
+                host = own_host(&mut parser)?.or(host);
                 break Run::Entry { id, host, args: rest(&mut parser)? };
             }
             Some(Arg::Value(name)) => {
@@ -351,8 +355,25 @@ fn run(mut options: Options, mut parser: Parser) -> Result<Request, lexopt::Erro
     Ok(Request::Command(Box::new(options), Command::Run(Box::new(run))))
 }
 
-/// Everything that follows, as text.
+/// `--host` behind the id that `-x` names, which is the one option that may stand there.
 #[cfg(feature = "lua")]
+fn own_host(parser: &mut Parser) -> Result<Option<EntryId>, lexopt::Error> {
+    let Some(mut words) = parser.try_raw_args() else { return Ok(None) };
+    let Some(word) = words.peek().and_then(|word| word.to_str()).map(str::to_owned) else { return Ok(None) };
+    let id = match word.split_once('=') {
+        Some(("--host", id)) => Some(id.to_owned()),
+        _ if word == "--host" => None,
+        _ => return Ok(None),
+    };
+    words.next();
+    let id = match id {
+        Some(id) => id,
+        None => words.next().ok_or("`--host` needs the id of a terminal host")?.string()?,
+    };
+    Ok(Some(id.parse().map_err(|error| format!("`--host`: {error}"))?))
+}
+
+/// Everything that follows, as text.
 fn rest(parser: &mut Parser) -> Result<Vec<String>, lexopt::Error> {
     let mut rest: Vec<String> = parser.raw_args()?.map(ValueExt::string).collect::<Result<_, _>>()?;
     if rest.first().is_some_and(|first| first == "--") {

@@ -200,7 +200,7 @@ pub(crate) fn explain(code: Option<&str>) -> Exit {
 /// Prints the script of a shell.
 pub(crate) fn completions(shell: &str) -> Exit {
     match completions::script(shell) {
-        Some(script) => print(&script),
+        Some(script) => print(script),
         None => {
             complain(&format!(
                 "no completions for `{shell}`, expected one of {}",
@@ -209,6 +209,11 @@ pub(crate) fn completions(shell: &str) -> Exit {
             Exit::Usage
         }
     }
+}
+
+/// Prints what the last of `words` can become, each on a line.
+pub(crate) fn complete(words: &[String]) -> Exit {
+    print(&completions::candidates(words).iter().map(|word| format!("{word}\n")).collect::<String>())
 }
 
 /// Wrong flags are the caller's fault, all else is the surroundings'.

@@ -1,69 +1,197 @@
-//! `loader completions SHELL`: a script for the shell. Ids are asked of the loader itself, so they are those
-//! of the bundle that the command line names.
+//! What may stand next on a command line: `loader complete WORD...`, asked by the scripts of
+//! `loader completions SHELL`.
+//!
+//! All shells know the same this way, and ids and commands are those of the bundle that the line names. Where
+//! nothing is known the shells offer files.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use loader::Loader;
+use loader::config::Allocation;
+
+use crate::explain;
 
 /// Shells that there is a script for.
 pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
+const COMMANDS: &[&str] = &[
+    "list",
+    "call",
+    #[cfg(feature = "lua")]
+    "run",
+    "verify",
+    "config",
+    "explain",
+    "completions",
+];
+
+/// Options of every command that take a value; what is known of it.
+const VALUED: [(&str, &[&str]); 9] = [
+    ("--bundle", &[]),
+    ("--root", &[]),
+    ("--ca-file", &[]),
+    ("--verify-key", &[]),
+    ("--minimum-compiler", &[]),
+    ("--deny-list", &[]),
+    ("--set", &[]),
+    ("--log-level", &["debug", "info", "warn", "error", "off"]),
+    ("--log-format", &["text", "json"]),
+];
+
+/// Options of every command that take none.
+const FLAGS: [&str; 3] = ["--seal", "--help", "--version"];
+
 /// The script of `shell`; `None` for one that is not known.
-pub(crate) fn script(shell: &str) -> Option<String> {
+pub(crate) fn script(shell: &str) -> Option<&'static str> {
     match shell {
-        "bash" => Some(BASH.to_owned()),
-        // zsh runs what is written for bash.
-        "zsh" => Some(format!("#compdef loader\nautoload -U +X bashcompinit && bashcompinit\n{BASH}")),
-        "fish" => Some(FISH.to_owned()),
+        "bash" => Some(BASH),
+        "zsh" => Some(ZSH),
+        "fish" => Some(FISH),
         _ => None,
     }
 }
 
+/// What the last of `words`, which may be empty, can become; the program's name is none of them.
+pub(crate) fn candidates(words: &[String]) -> Vec<String> {
+    let Some((current, before)) = words.split_last() else { return Vec::new() };
+    let line = Line::read(before);
+    let mut found = line.awaited();
+    if current.starts_with('-') && line.option.is_none() && !line.is_named {
+        found.extend(line.options().map(str::to_owned));
+    }
+    found.retain(|word| word.starts_with(current));
+    found
+}
+
+/// What is on a command line already.
+#[derive(Default)]
+struct Line<'a> {
+    bundle: Option<&'a str>,
+    command: Option<&'a str>,
+    /// Whether the command has what it is about; arguments of that follow.
+    is_named: bool,
+    /// The option whose value comes next.
+    option: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn read(words: &'a [String]) -> Self {
+        let mut line = Self::default();
+        for word in words.iter().map(String::as_str) {
+            match line.option.take() {
+                Some("--bundle") => line.bundle = Some(word),
+                Some("-x" | "--exec") => line.is_named = true,
+                Some(_) => {}
+                None if line.is_named => {}
+                None if line.takes_value(word) => line.option = Some(word),
+                None if word.starts_with("--bundle=") => line.bundle = word.strip_prefix("--bundle="),
+                None if word.starts_with('-') => {}
+                None if line.command.is_none() => line.command = Some(word),
+                None => line.is_named = true,
+            }
+        }
+        line
+    }
+
+    fn takes_value(&self, option: &str) -> bool {
+        let of_run = self.command == Some("run") && ["-x", "--exec", "--host"].contains(&option);
+        of_run || VALUED.iter().any(|(name, _)| *name == option)
+    }
+
+    /// The options that may stand here.
+    fn options(&self) -> impl Iterator<Item = &'static str> {
+        let own: &[&str] = match self.command {
+            Some("call") => &["--trace"],
+            Some("run") => &["--preload", "--host", "--exec", "-x"],
+            _ => &[],
+        };
+        own.iter().copied().chain(VALUED.iter().map(|(name, _)| *name)).chain(FLAGS)
+    }
+
+    /// The words that may stand here, but for options.
+    fn awaited(&self) -> Vec<String> {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        if let Some(option) = self.option {
+            return match option {
+                "-x" | "--exec" => self.ids(|kind| matches!(kind, "process.lua" | "process.wasm")),
+                "--host" => self.ids(|kind| kind == "terminal.host"),
+                option => {
+                    words(VALUED.iter().find(|(name, _)| *name == option).map_or(&[], |(_, known)| known))
+                }
+            };
+        }
+        match self.command {
+            None => words(COMMANDS),
+            Some(_) if self.is_named => Vec::new(),
+            Some("call") => self.ids(|kind| kind.starts_with("function.")),
+            #[cfg(feature = "lua")]
+            Some("run") => self.commands(),
+            Some("explain") => explain::CATALOGUE.iter().map(|explained| explained.code.to_owned()).collect(),
+            Some("completions") => words(&SHELLS),
+            Some(_) => Vec::new(),
+        }
+    }
+
+    /// The bundle that the line is about, if it can be opened.
+    fn loader(&self) -> Option<Loader> {
+        let variable = || std::env::var_os("WIPPY_BUNDLE").filter(|path| !path.is_empty());
+        let path: OsString = self.bundle.map(Into::into).or_else(variable).unwrap_or_else(|| "dist".into());
+        let options = loader::Options { allocation: Allocation::OnDemand, ..loader::Options::default() };
+        Loader::builder().options(options).open(PathBuf::from(path)).ok()
+    }
+
+    /// Ids of the bundle's entries of a kind.
+    fn ids(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let entries = self.loader().and_then(|loader| loader.entries().ok()).unwrap_or_default();
+        let wanted =
+            entries.into_iter().filter(|entry| is_wanted(&entry.kind) && entry.unavailable.is_none());
+        wanted.map(|entry| entry.id.to_string()).collect()
+    }
+
+    /// `list`, and the bundle's commands.
+    #[cfg(feature = "lua")]
+    fn commands(&self) -> Vec<String> {
+        let commands = self.loader().and_then(|loader| loader.commands().ok()).unwrap_or_default();
+        std::iter::once("list".to_owned()).chain(commands.into_iter().map(|command| command.name)).collect()
+    }
+}
+
 const BASH: &str = r#"_loader() {
-    local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" command="" index
-    local -a bundle=()
-    # A colon ends a word in bash: with bash-completion, ids are completed whole.
-    if declare -F _get_comp_words_by_ref >/dev/null; then
-        _get_comp_words_by_ref -n : -c current -p previous
-    fi
-    for ((index = 1; index < COMP_CWORD; index++)); do
-        case "${COMP_WORDS[index]}" in
-            --bundle) bundle=(--bundle "${COMP_WORDS[index+1]}") ;;
-            list|call|verify|config|explain|completions) command="${COMP_WORDS[index]}"; break ;;
-        esac
-    done
-    local words=""
-    case "$previous" in
-        --bundle|--root) COMPREPLY=($(compgen -d -- "$current")); return ;;
-        --ca-file|--verify-key|--deny-list) COMPREPLY=($(compgen -f -- "$current")); return ;;
-        --log-level) words="debug info warn error off" ;;
-        --log-format) words="text json" ;;
-        *)
-            case "$command" in
-                "") words="list call verify config explain completions --bundle --root --seal --ca-file --verify-key --minimum-compiler --deny-list --set --log-level --log-format --help --version" ;;
-                call) words="--trace $(loader "${bundle[@]}" list 2>/dev/null | cut -d' ' -f1)" ;;
-                explain) words="$(loader explain 2>/dev/null)" ;;
-                completions) words="bash zsh fish" ;;
-            esac ;;
-    esac
-    COMPREPLY=($(compgen -W "$words" -- "$current"))
-    if declare -F __ltrim_colon_completions >/dev/null; then
-        __ltrim_colon_completions "$current"
+    local line=${COMP_LINE:0:COMP_POINT} current start IFS=$' \t\n'
+    local -a words
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    current=${words[-1]}
+    IFS=$'\n'
+    COMPREPLY=($("$1" complete -- "${words[@]:1}" 2>/dev/null))
+    # To bash a colon begins a word: what stands before it is on the line already.
+    if [[ $current == *:* && $COMP_WORDBREAKS == *:* ]]; then
+        start=${current%"${current##*:}"}
+        COMPREPLY=("${COMPREPLY[@]#"$start"}")
     fi
 }
-complete -F _loader loader
+complete -o default -F _loader loader
 "#;
 
-const FISH: &str = r#"complete -c loader -f
-complete -c loader -n __fish_use_subcommand -a "list call verify config explain completions"
-complete -c loader -l bundle -r -a "(__fish_complete_directories)" -d "bundle to open"
-complete -c loader -l root -r -a "(__fish_complete_directories)" -d "folder that relative paths start from"
-complete -c loader -l seal -d "map artifacts from sealed copies"
-complete -c loader -l ca-file -r -F -d "trust these certificates too"
-complete -c loader -l verify-key -r -F -d "refuse bundles that this key has not signed"
-complete -c loader -l minimum-compiler -x -d "refuse bundles of an older compiler"
-complete -c loader -l deny-list -r -F -d "refuse what the list names"
-complete -c loader -l set -x -d "SECTION.KEY=VALUE"
-complete -c loader -l log-level -x -a "debug info warn error off"
-complete -c loader -l log-format -x -a "text json"
-complete -c loader -n "__fish_seen_subcommand_from call" -l trace -d "show the tree of nested calls"
-complete -c loader -n "__fish_seen_subcommand_from call" -a "(loader list 2>/dev/null | string replace -r ' .*' '')"
-complete -c loader -n "__fish_seen_subcommand_from explain" -a "(loader explain 2>/dev/null)"
-complete -c loader -n "__fish_seen_subcommand_from completions" -a "bash zsh fish"
+const ZSH: &str = r#"#compdef loader
+_loader() {
+    local -a found
+    found=("${(@f)$("$words[1]" complete -- "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)}")
+    if [[ -n $found[1] ]]; then compadd -a found; else _files; fi
+}
+# A file in `fpath` is the function's body the first time, otherwise it is read when the shell starts.
+if [[ $funcstack[1] == _loader ]]; then _loader "$@"; else compdef _loader loader; fi
+"#;
+
+const FISH: &str = r#"function __loader_complete
+    set -l words (commandline -opc)
+    set -l found ($words[1] complete -- $words[2..] (commandline -ct) 2>/dev/null)
+    if set -q found[1]
+        string join \n -- $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+complete -c loader -f -a "(__loader_complete)"
 "#;

@@ -14,6 +14,7 @@ fn main() {
         Ok(cli::Request::Version) => commands::print(concat!("loader ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(cli::Request::Explain(code)) => commands::explain(code.as_deref()),
         Ok(cli::Request::Completions(shell)) => commands::completions(&shell),
+        Ok(cli::Request::Complete(words)) => commands::complete(&words),
         Ok(cli::Request::Command(options, command)) => commands::run(&options, command),
         Err(error) => {
             commands::complain(&format!("{error}\nsee `loader --help`"));

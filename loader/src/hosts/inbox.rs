@@ -1,4 +1,4 @@
-//! `wippy:runtime/inbox`: what a process of WebAssembly was sent. Its WIT is in `wit/inbox.wit`.
+//! `wippy:runtime/inbox`: what a process of WebAssembly was sent. Its WIT is in `loader/wit/inbox.wit`.
 
 use std::sync::Arc;
 

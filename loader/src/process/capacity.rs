@@ -93,8 +93,8 @@ impl Fit {
 /// Counts the processes of a loader.
 pub(crate) struct Capacity {
     fits: [Fit; 2],
-    lua: Arc<AtomicUsize>,
-    wasm: Arc<AtomicUsize>,
+    pub(super) lua: Arc<AtomicUsize>,
+    pub(super) wasm: Arc<AtomicUsize>,
     /// Places for the instances of processes.
     pub(super) instances: Bound,
 }

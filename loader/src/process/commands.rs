@@ -58,7 +58,18 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Running {
     process: Arc<Process>,
-    is_guest: bool,
+    answer: Answer,
+}
+
+/// What a command's return value means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Of Lua: an exit code, or text.
+    Lua,
+    /// Of a guest: something to print.
+    Value,
+    /// Of `wasi:cli/run`: whether it went well. A guest that says no has said why itself.
+    Status,
 }
 
 impl Drop for Running {
@@ -81,9 +92,12 @@ impl Running {
     /// Waits for its end.
     pub async fn outcome(&self) -> Outcome {
         match &*self.process.exited().await {
-            Ok(value) => outcome(value, self.is_guest),
+            Ok(value) => outcome(value, self.answer),
             Err(error) => match error.details().get("exit_status") {
                 Some(Data::Integer(status)) => Outcome { code: low_byte(*status), text: None, error: None },
+                _ if self.answer == Answer::Status && error.kind() == ErrorKind::Unknown => {
+                    Outcome { code: 1, text: None, error: None }
+                }
                 _ => Outcome { code: 1, text: None, error: Some(error.clone()) },
             },
         }
@@ -97,13 +111,13 @@ fn low_byte(status: i64) -> u8 {
 }
 
 /// The outcome of a command that returned `value`.
-fn outcome(value: &Data, is_guest: bool) -> Outcome {
+fn outcome(value: &Data, answer: Answer) -> Outcome {
     let code = |code| Outcome { code, text: None, error: None };
     let text = |text: String| Outcome { code: 0, text: Some(text), error: None };
     match value {
         Data::Nil => code(0),
         Data::String(bytes) => text(String::from_utf8_lossy(bytes).into_owned()),
-        value if is_guest => match value.to_json() {
+        value if answer != Answer::Lua => match value.to_json() {
             Ok(json) => text(json.to_string()),
             Err(problem) => {
                 Outcome { code: 1, text: None, error: Some(Error::new(ErrorKind::Invalid, problem)) }
@@ -183,9 +197,9 @@ impl Loader {
     ) -> Result<Running, Refused> {
         let inner = self.inner();
         let program = inner.program(id)?;
-        let (values, is_guest) = match &program {
+        let (values, answer) = match &program {
             Program::Lua(_) => {
-                (Arguments::Data(args.iter().map(|arg| Data::from(arg.as_str())).collect()), false)
+                (Arguments::Data(args.iter().map(|arg| Data::from(arg.as_str())).collect()), Answer::Lua)
             }
             Program::Wasm(function) => {
                 let prepared = function.prepared(inner)?;
@@ -203,13 +217,20 @@ impl Loader {
                     });
                     Refused::Usage(format!("{problem}\nusage: {name}{}", params.collect::<String>()))
                 };
-                (Arguments::Values(values.map_err(usage)?), true)
+                let is_run = function.wasm.export.interface.as_deref().is_some_and(is_run);
+                let answer = if is_run { Answer::Status } else { Answer::Value };
+                (Arguments::Values(values.map_err(usage)?), answer)
             }
         };
         let mut spawn = Spawn::new(id.clone(), host.clone(), values, Context::default());
         spawn.terminal = Some(Arc::new(terminal));
-        Ok(Running { process: inner.spawn(spawn)?, is_guest })
+        Ok(Running { process: inner.spawn(spawn)?, answer })
     }
+}
+
+/// Whether `interface` is that of commands, of any version.
+fn is_run(interface: &str) -> bool {
+    interface.starts_with("wasi:cli/run@")
 }
 
 /// The values of `texts` for parameters of these types. Options at the end may be left out.

@@ -161,6 +161,12 @@ impl Mailbox {
         Some(message)
     }
 
+    /// How many messages wait, and their bytes.
+    pub(super) fn held(&self) -> (usize, usize) {
+        let queues = self.lock();
+        (queues.messages, queues.bytes)
+    }
+
     /// Takes the next event.
     pub(crate) fn take_event(&self) -> Option<Event> {
         self.lock().events.pop_front()

@@ -14,6 +14,7 @@ mod mailbox;
 mod pid;
 mod run;
 mod service;
+mod snapshot;
 mod table;
 mod terminal;
 
@@ -31,6 +32,7 @@ pub(crate) use self::mailbox::{Event, Exit, Mailbox, Message, Queue};
 pub(crate) use self::pid::Pid;
 pub(crate) use self::run::{Arguments, Spawn, Ties};
 pub(crate) use self::service::{host_service, process_service};
+pub use self::snapshot::ProcessesSnapshot;
 pub(crate) use self::table::{Attached, Processes};
 pub use self::terminal::Terminal;
 

@@ -192,13 +192,16 @@ async fn live(
         let exit = OnWorker::new(place, body).await;
         exit.unwrap_or_else(|panic| Err(task::panicked(&id, panic)))
     };
-    // What the code held is gone before anybody learns of its end.
+    // What the code held is gone, and its terminal as it was, before anybody learns of its end.
     let exit: Exit = tokio::select! {
         biased;
         error = process.due() => Err(error),
         exit = ends => exit,
     };
     drop(seat);
+    if let Some(terminal) = &process.terminal {
+        terminal.reset();
+    }
     inner.processes.ended(&process, exit);
 }
 

@@ -272,6 +272,13 @@ impl Processes {
         }
     }
 
+    /// How many names there are, and the messages and bytes that wait in each mailbox.
+    pub(super) fn held(&self) -> (usize, Vec<(usize, usize)>) {
+        let table = self.table();
+        let held = table.rows.values().map(|row| row.process.mailbox.held());
+        (table.names.len(), held.collect())
+    }
+
     /// The processes that run in `host`.
     pub(super) fn of_host(&self, host: &EntryId) -> Vec<Arc<Process>> {
         let table = self.table();

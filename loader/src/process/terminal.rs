@@ -1,8 +1,14 @@
 //! What the process of a `terminal.host` is attached to (`en/system/terminal.md`).
+//!
+//! Raw mode is what the documentation says, no line buffering and no echo, and nothing more: Ctrl-C still asks
+//! the process to end, and a line end is still one on the screen.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcsetattr};
 
 use crate::hosts::Stdio;
 
@@ -15,6 +21,49 @@ pub struct Terminal {
     stderr: Mutex<Box<dyn Write + Send>>,
     /// The same for a guest.
     stdio: Stdio,
+    raw: Mutex<Raw>,
+}
+
+/// Raw mode of a terminal.
+#[derive(Default)]
+struct Raw {
+    /// The terminal that input comes from, if it is one.
+    device: Option<OwnedFd>,
+    /// How often it was entered and not left.
+    entered: u32,
+    /// How the terminal was before.
+    before: Option<Termios>,
+}
+
+impl Raw {
+    fn enter(&mut self) -> std::io::Result<()> {
+        if self.entered == 0 {
+            let device = self.device.as_ref().ok_or_else(|| {
+                std::io::Error::new(std::io::ErrorKind::Unsupported, "the input is no terminal")
+            })?;
+            let before = tcgetattr(device)?;
+            let mut raw = before.clone();
+            raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            // A read waits for one byte.
+            raw.special_codes[SpecialCodeIndex::VMIN] = 1;
+            raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+            tcsetattr(device, OptionalActions::Drain, &raw)?;
+            self.before = Some(before);
+        }
+        self.entered = self.entered.saturating_add(1);
+        Ok(())
+    }
+
+    fn leave(&mut self) -> std::io::Result<()> {
+        self.entered = self.entered.saturating_sub(1);
+        if self.entered > 0 {
+            return Ok(());
+        }
+        match (&self.device, self.before.take()) {
+            (Some(device), Some(before)) => Ok(tcsetattr(device, OptionalActions::Drain, &before)?),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Debug for Terminal {
@@ -43,6 +92,7 @@ impl Terminal {
             stdout: Mutex::new(Box::new(stdout)),
             stderr: Mutex::new(Box::new(stderr)),
             stdio,
+            raw: Mutex::default(),
         }
     }
 
@@ -52,7 +102,35 @@ impl Terminal {
         let stdio = Stdio::Streams(crate::hosts::Streams::of_process());
         #[cfg(not(feature = "wasi"))]
         let stdio = Stdio::Log;
-        Self::new(args, std::io::stdin(), std::io::stdout(), std::io::stderr(), stdio)
+        let terminal = Self::new(args, std::io::stdin(), std::io::stdout(), std::io::stderr(), stdio);
+        let stdin = std::io::stdin();
+        let device = isatty(&stdin).then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten();
+        *locked(&terminal.raw) = Raw { device, ..Raw::default() };
+        terminal
+    }
+
+    /// Enters raw mode; each time is to be left once.
+    ///
+    /// # Errors
+    /// `Unsupported` when the input is no terminal, else those of the terminal.
+    pub(crate) fn enter_raw(&self) -> std::io::Result<()> {
+        locked(&self.raw).enter()
+    }
+
+    /// Leaves raw mode once.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn leave_raw(&self) -> std::io::Result<()> {
+        locked(&self.raw).leave()
+    }
+
+    /// Puts the terminal back as it was before raw mode, however often that was entered.
+    pub(super) fn reset(&self) {
+        let mut raw = locked(&self.raw);
+        raw.entered = 0;
+        // One that is gone has no mode any more.
+        let _ = raw.leave();
     }
 
     /// The command's name, then its arguments.

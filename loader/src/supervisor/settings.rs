@@ -169,3 +169,73 @@ impl Settings {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use registry_schema::envelope::to_bytes;
+    use registry_schema::manifest::Body;
+    use registry_schema::manifest_file::Manifest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::environment::Variables;
+
+    fn read(lifecycle: Value) -> Result<Settings, Error> {
+        let manifest = Manifest::read(to_bytes(&Body::default()).unwrap()).unwrap();
+        let variables = Variables::default();
+        let environment = Environment::new(&manifest, PathBuf::new(), &variables);
+        let lifecycle = serde_json::from_value(lifecycle).unwrap();
+        Settings::read(&lifecycle, &"app".parse().unwrap(), &environment)
+    }
+
+    #[test]
+    fn every_field_is_read_and_has_its_documented_default() {
+        let seconds = Duration::from_secs;
+        let defaults = Settings {
+            auto_start: false,
+            start_timeout: seconds(10),
+            stop_timeout: seconds(10),
+            stable_threshold: seconds(5),
+            restart: Restart {
+                initial_delay: seconds(1),
+                max_delay: seconds(90),
+                backoff_factor: 2.0,
+                jitter: 0.1,
+                max_attempts: 0,
+            },
+        };
+        assert_eq!(read(json!({})), Ok(defaults));
+        let given = Settings {
+            auto_start: true,
+            start_timeout: seconds(30),
+            stop_timeout: Duration::from_millis(250),
+            stable_threshold: seconds(90),
+            restart: Restart {
+                initial_delay: seconds(2),
+                max_delay: seconds(60),
+                backoff_factor: 1.5,
+                jitter: 0.0,
+                max_attempts: 10,
+            },
+        };
+        let lifecycle = json!({
+            "auto_start": true, "start_timeout": "30s", "stop_timeout": "250ms", "stable_threshold": "1m30s",
+            "restart": {"initial_delay": "${DELAY|2s}", "max_delay": "60s", "backoff_factor": 1.5, "jitter": 0,
+                "max_attempts": "${ATTEMPTS|10}"},
+        });
+        assert_eq!(read(lifecycle), Ok(given));
+    }
+
+    #[test]
+    fn what_is_outside_its_range_is_refused() {
+        for (restart, expected) in [
+            (json!({"backoff_factor": 0.5}), "`lifecycle.restart.backoff_factor` is 0.5, expected 1 or more"),
+            (json!({"jitter": 1.5}), "`lifecycle.restart.jitter` is 1.5, expected 0 to 1"),
+        ] {
+            let error = read(json!({"restart": restart})).unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, expected));
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod outcomes;
 mod pools;
 mod preview2;
 mod preview3;
+mod processes;
 mod releases;
 mod steps;
 #[path = "../support/mod.rs"]

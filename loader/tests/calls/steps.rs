@@ -51,6 +51,16 @@ impl Registry {
         self.wat(name, &source, &format!("method: {method}\n{more}"))
     }
 
+    /// Adds `spin` as a process.
+    pub(crate) fn stepping_process(self, name: &str) -> Self {
+        let spin = r#"(func (export "spin") (param i32) (result i32)
+      (loop $again
+        (local.set 0 (call $step (local.get 0)))
+        (br_if $again (local.get 0)))
+      (local.get 0))"#;
+        self.process_text(name, &component(spin, &export("spin")), "spin", GRANTED)
+    }
+
     /// Adds a component whose start function spins.
     pub(crate) fn stepping_at_start(self, name: &str, more: &str) -> Self {
         let source = component(

@@ -8,6 +8,7 @@ mod isolation;
 mod modules;
 mod processes;
 mod seen;
+mod services;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;

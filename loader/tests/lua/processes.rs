@@ -1,11 +1,7 @@
 //! Processes: messages, ties, ends, limits. Time stands still and moves when everybody waits.
 
-use std::time::Duration;
-
-use loader::supervisor::{Jitter, State};
 use loader::{Data, ErrorKind};
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::shared::{App, lua, process};
 use crate::support::Registry;
@@ -330,59 +326,6 @@ async fn a_full_host_refuses_and_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_is_started_again_when_it_fails_and_asked_to_end() {
-    let service = r#"
-- name: flaky
-  kind: process.service
-  process: counts
-  host: host
-  input: [3]
-  lifecycle:
-    auto_start: true
-    stable_threshold: 1h
-    security:
-      actor: {id: "service:flaky"}
-      policies: [everything]
-- name: everything
-  kind: security.policy
-  policy: {actions: "*", resources: "*", effect: allow}
-"#;
-    let source = r#"
-        local security = require("security")
-        local time = require("time")
-        return function(failures)
-            print("starts as " .. security.actor():id() .. ", given " .. failures)
-            process.registry.register("flaky")
-            local event = process.events():receive()
-            print("asked to end: " .. event.reason)
-            time.sleep("3s")
-            print("ends")
-        end"#;
-    let fail = "return function() process.terminate('flaky') return true end";
-    let registry = process(registry().entries(service), "counts", source, "modules: [security, time]");
-    let app = App::new(lua(registry, "fail", fail, ""));
-    let supervisor = app.loader.supervisor().unwrap().jitter(Jitter::From(std::sync::Arc::new(|| 0.5)));
-    let serving = supervisor.start().unwrap();
-    serving.status().settled().await;
-    assert_eq!(serving.status().started(), 2);
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let status = serving.status().clone();
-    let start = Instant::now();
-    serving.stop().await;
-    assert_eq!(start.elapsed(), Duration::from_secs(3));
-    let expected = [
-        "[app:counts] starts as service:flaky, given 3",
-        "[app:counts] asked to end: its service stops",
-        "[app:counts] ends",
-    ];
-    assert_eq!(app.logged(), expected);
-    assert!(status.states().iter().all(|(_, state)| *state == State::Stopped), "{:?}", status.states());
-    // A host that stopped takes nothing more.
-    let error = app.call("app:fail", vec![]).await.map(|_| ()).map_err(|error| error.kind());
-    assert_eq!(error, Ok(()));
-}
-
-#[tokio::test(start_paused = true)]
 async fn guests_are_processes_too() {
     let source = r#"
         return function()
@@ -491,6 +434,7 @@ async fn two_thousand_guests_live_at_once() {
         end"#;
     let host = "- {name: wide, kind: process.host, host: {queue_size: 20000}}\n";
     let registry = registry().entries(host).sample_worker("sum", "sum", "imports: [inbox]");
+    // With the options of an embedding program, whose calls have 1,000 instances.
     let app = App::new(lua(registry, "many", source, ""));
     let count = app.loader.process_room().wasm.min(2_000);
     let out = app.call("app:many", vec![Data::Integer(i64::try_from(count).unwrap())]).await.unwrap();

@@ -121,6 +121,18 @@ pub(crate) const PREVIEW1_FILES: Guest = Guest {
     sha256: "1c0454706e9c1e2d47ba9685ce9a5d46bf37476cda2e61c794f7007b1fbad011",
 };
 
+/// A command of WASI 0.2, which does what its first argument says.
+pub(crate) const CONSOLE: Guest = Guest {
+    file: "console.wasm",
+    sha256: "d7ef0ccc8ceee47d90edb53afcb1be8c7e92e2095ffc07e7272f856bb16b295b",
+};
+
+/// A command for WASI preview 1, which says which of its streams are terminals and ends with its first argument.
+pub(crate) const PREVIEW1_COMMAND: Guest = Guest {
+    file: "preview1-command.wasm",
+    sha256: "bbd2084ed49b48ce978ecfde1547f1db39cd0a20c608b20c2a3abdd67f95adf2",
+};
+
 /// Answers HTTP requests by `wasi:http` 0.2, bodies as streams.
 pub(crate) const SERVE: Guest =
     Guest { file: "serve.wasm", sha256: "72086aa934837fb070dc492ec5a7a8f90c1c9de047159ecbe764233556d030a3" };
@@ -200,6 +212,27 @@ impl Registry {
         let index = fs::read_to_string(sample.join("_index.yaml")).expect("it is committed");
         let hash =
             index.lines().find_map(|line| line.trim().strip_prefix("hash: ")).expect("it names its guest");
+        self.process_file(name, "worker.wasm", hash, &format!("method: {method}\n{more}"))
+    }
+
+    /// Adds `method` of a component in text as the process `name`; `more` are further fields, one per line.
+    pub(crate) fn process_text(self, name: &str, source: &str, method: &str, more: &str) -> Self {
+        let file = format!("{name}.wasm");
+        let binary = wat::parse_str(source).expect("tests write components");
+        let hash = sha256(&binary);
+        fs::write(self.folder.path().join(&file), binary).expect("the folder is ours");
+        self.process_file(name, &file, &hash, &format!("method: {method}\n{more}"))
+    }
+
+    /// Adds a guest as the process `name`; `more` are further fields, one per line, `method` among them.
+    pub(crate) fn guest_process(self, name: &str, guest: Guest, more: &str) -> Self {
+        let Guest { file, sha256 } = guest;
+        let from = crate_folder().join("tests/guests").join(file);
+        fs::copy(from, self.folder.path().join(file)).expect("the guest is committed");
+        self.process_file(name, file, &format!("sha256:{sha256}"), more)
+    }
+
+    fn process_file(self, name: &str, file: &str, hash: &str, more: &str) -> Self {
         let files = if self.entries.contains("name: files\n") {
             ""
         } else {
@@ -207,8 +240,7 @@ impl Registry {
         };
         let more: String = more.lines().map(|line| format!("  {line}\n")).collect();
         self.entries(&format!(
-            "{files}- name: {name}\n  kind: process.wasm\n  fs: files\n  path: /worker.wasm\n  hash: {hash}\n  \
-             method: {method}\n{more}"
+            "{files}- name: {name}\n  kind: process.wasm\n  fs: files\n  path: /{file}\n  hash: {hash}\n{more}"
         ))
     }
 
@@ -342,6 +374,12 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
 pub(crate) fn skipped(what: &str, why: &str) {
     let line = format!("skipped: {what}: {why}\n");
     std::io::stdout().write_all(line.as_bytes()).expect("the output of tests is open");
+}
+
+/// `sha256:` and the digest of `bytes`.
+fn sha256(bytes: &[u8]) -> String {
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(bytes);
+    format!("sha256:{}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 /// What a program wrote.

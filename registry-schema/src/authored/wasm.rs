@@ -31,7 +31,8 @@ pub struct Wasm {
     /// `sha256:` and 64 hexadecimal digits, any case, of the file's bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// The export to call; may be left out for components that are HTTP handlers.
+    /// The export to call; may be left out for components that are HTTP handlers, and for processes whose
+    /// component exports `wasi:cli/run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// Signatures of a core module: function signatures, type definitions, a world or a package.

@@ -1,6 +1,4 @@
 //! The module `io` (`en/lua/system/io.md`): the terminal of a process that a `terminal.host` runs.
-//!
-//! Raw mode is that of interactive programs, which are not offered.
 
 use std::sync::Arc;
 
@@ -34,10 +32,16 @@ pub(in crate::lua) fn module(lua: &Lua, host: &Host) -> mlua::Result<Table> {
     };
     module.set("args", lua.create_function(args)?)?;
     let own = host.clone();
-    let raw = move |lua: &Lua, _: Value| {
-        let message = "raw mode is not offered";
-        let raw = terminal(&own)?.and_then(|_| Err::<bool, _>(Error::new(ErrorKind::Unavailable, message)));
-        error::answer(lua, raw)
+    let raw = move |lua: &Lua, enable: Option<bool>| {
+        let change = if enable.unwrap_or(true) { Terminal::enter_raw } else { Terminal::leave_raw };
+        let changed = terminal(&own)?.and_then(|terminal| match change(&terminal) {
+            Ok(()) => Ok(true),
+            Err(problem) if problem.kind() == std::io::ErrorKind::Unsupported => {
+                Err(Error::new(ErrorKind::Unavailable, format!("there is no raw mode here: {problem}")))
+            }
+            Err(problem) => Err(failed("change the terminal's mode", &problem)),
+        });
+        error::answer(lua, changed)
     };
     module.set("raw", lua.create_function(raw)?)?;
     let read = host.waiting(lua, |lua, host, count: Option<i64>| {

@@ -1,6 +1,6 @@
 //! Workers: one computes and may crash, one is sent messages.
 
-wit_bindgen::generate!({ world: "samples:workers/worker", path: ["../../../wit", "wit"], generate_all });
+wit_bindgen::generate!({ world: "samples:workers/worker", path: ["../../../loader/wit", "wit"], generate_all });
 
 use wippy::runtime::inbox::{Received, receive};
 
