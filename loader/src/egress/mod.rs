@@ -17,6 +17,8 @@ mod pool;
 pub(crate) mod preview2;
 #[cfg(feature = "p3")]
 pub(crate) mod preview3;
+#[cfg(feature = "p3")]
+mod relay;
 mod rules;
 pub(crate) mod sockets;
 #[cfg(feature = "http")]

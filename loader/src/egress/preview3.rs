@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Accessor, Linker, LinkerInstance, Resource, ResourceType};
+use wasmtime::component::{Access, Accessor, Linker, LinkerInstance, Resource, ResourceType, StreamReader};
+use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::{self, Host, HostWithStore};
 use wasmtime_wasi::p3::bindings::sockets::types::{
     self, ErrorCode, HostTcpSocket, HostTcpSocketWithStore, HostUdpSocket, HostUdpSocketWithStore, IpAddress,
@@ -14,6 +14,7 @@ use wasmtime_wasi::p3::bindings::sockets::types::{
 use wasmtime_wasi::p3::sockets::SocketResult;
 use wasmtime_wasi::sockets::WasiSockets;
 
+use super::relay;
 use super::sockets::{Checked, View, check_lookup, normal, view, wasi_sockets};
 use crate::host_state::HostState;
 
@@ -56,7 +57,31 @@ fn replace_tcp(types: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()
                 Ok((outcome(within(store, connecting).await)?,))
             })
         },
-    )
+    )?;
+    types.func_wrap(
+        "[method]tcp-socket.receive",
+        |mut store: Store<'_>, (socket,): (Resource<TcpSocket>,)| {
+            let access = Access::<_, WasiSockets>::new(store.as_context_mut(), wasi_sockets);
+            let (bytes, outcome) =
+                <WasiSockets as HostTcpSocketWithStore<HostState>>::receive(access, socket)?;
+            let Some(longest) = view(store.data_mut()).own.longest_wait() else {
+                return Ok(((bytes, outcome),));
+            };
+            let (bytes, late) = relay::reading(&mut store, bytes, longest)?;
+            Ok(((bytes, relay::outcome(&mut store, outcome, late)?),))
+        },
+    )?;
+    type Sent = (Resource<TcpSocket>, StreamReader<u8>);
+    types.func_wrap("[method]tcp-socket.send", |mut store: Store<'_>, (socket, bytes): Sent| {
+        let send = <WasiSockets as HostTcpSocketWithStore<HostState>>::send;
+        let Some(longest) = view(store.data_mut()).own.longest_wait() else {
+            return Ok((send(Access::<_, WasiSockets>::new(store, wasi_sockets), socket, bytes)?,));
+        };
+        let (bytes, late) = relay::writing(&mut store, bytes, longest)?;
+        let outcome =
+            send(Access::<_, WasiSockets>::new(store.as_context_mut(), wasi_sockets), socket, bytes)?;
+        Ok((relay::outcome(&mut store, outcome, late)?,))
+    })
 }
 
 fn replace_udp(types: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
+use http_body_util::Full;
+use hyper::header::HeaderValue;
+use hyper::{Request, Response};
 use loader::{Context, Loader, Options, config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +33,24 @@ async fn fetch(loader: &Loader, scheme: &str, authority: &str) -> Result<String,
 
 async fn fetch_from(loader: &Loader, port: u16) -> Result<String, String> {
     fetch(loader, "http", &format!("127.0.0.1:{port}")).await
+}
+
+fn long_header(_: Request<Bytes>) -> Response<Full<Bytes>> {
+    let value = "x".repeat(4 * config::EGRESS_HEADER_BYTES_MAX);
+    let mut response = Response::new(Full::default());
+    response.headers_mut().insert("x-long", HeaderValue::from_str(&value).unwrap());
+    response
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_response_s_headers() {
+    let (hostile, good) = (Server::start(Encryption::Plain, long_header).await, Server::echo().await);
+    let built = fetching();
+    let loader = open(&built);
+    for _ in 0..2 {
+        assert_eq!(fetch_from(&loader, hostile.port()).await.unwrap_err(), "HttpProtocolError");
+        assert!(fetch_from(&loader, good.port()).await.is_ok());
+    }
 }
 
 #[tokio::test]

@@ -194,6 +194,21 @@ async fn operations_end_after_their_longest_wait() {
     }
 }
 
+/// A connection whose other end never says anything.
+#[tokio::test]
+async fn a_stream_ends_after_its_longest_wait() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let quiet = silent.local_addr().unwrap().port();
+    let (port, _task) = pong().await;
+    let built = Registry::new().guest("connect", GUEST, "connect", SHORT).build();
+    let loader = open(&built);
+    for _ in 0..2 {
+        let error = on(&loader, "connect", "127.0.0.1", quiet).await.unwrap_err();
+        assert!(matches!(error.as_str(), "read" | "timeout"), "{error}");
+        assert_eq!(on(&loader, "connect", "127.0.0.1", port).await.unwrap(), "pong");
+    }
+}
+
 /// Look-ups hold threads; one that gets none in time fails, and the next one works.
 #[test]
 fn a_lookup_ends_after_its_longest_wait() {
