@@ -20,7 +20,7 @@ use crate::precompile::{Compiled, Counts, Failure, precompile};
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::sign::SignKey;
-use crate::{front, self_check};
+use crate::{front, self_check, source};
 
 /// How a registry is checked.
 #[derive(Debug, Clone, Default)]
@@ -226,6 +226,7 @@ fn entries(registry: &Registry, planned: &[Planned], lua: &LuaPlan) -> Vec<manif
             unavailable: unavailable.clone(),
             wasm: planned.and_then(|planned| planned.callable.as_ref()).map(|it| it.wasm.clone()),
             lua: lua.map(|lua| lua.lua.clone()),
+            module_folder: source::module_folder(registry, entry),
             data: match (planned, lua) {
                 (Some(_), _) => serde_json::Value::Null,
                 (None, Some(lua)) => lua.data.clone(),

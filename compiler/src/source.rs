@@ -9,7 +9,7 @@ use std::path::{Component as Part, Path, PathBuf};
 use std::sync::Arc;
 
 use registry_schema::authored::Definition;
-use registry_schema::authored::fs::{FsDirectory, FsEmbed};
+use registry_schema::authored::fs::{FsBase, FsDirectory, FsEmbed};
 use registry_schema::authored::scalar::Templated;
 use registry_schema::authored::wasm::Wasm;
 use registry_schema::{EntryId, EntryRef};
@@ -18,6 +18,7 @@ use crate::componentize::{AdapterSource, Form, Source};
 use crate::diagnostic::Code;
 use crate::fault::Fault;
 use crate::files::{Files, Loaded, ReadError, SOURCE_BYTES_MAX};
+use crate::front::load_root;
 use crate::offered::is_known;
 use crate::registry::{Entry, Registry};
 
@@ -205,25 +206,33 @@ pub(crate) fn fs_root(
     let Some(fs) = registry.entries.get(&id) else {
         return Err(Fault::new(Code::ReferenceMissing, field, format!("there is no entry `{id}`")));
     };
-    let (directory, embedded) = match &fs.definition {
-        Definition::FsDirectory(fs) => (directory_path(fs), false),
-        Definition::FsEmbed(fs) => (embed_path(fs), true),
+    let (directory, base, embedded) = match &fs.definition {
+        Definition::FsDirectory(definition) => {
+            (directory_path(definition), directory_base(registry, fs, definition), false)
+        }
+        Definition::FsEmbed(definition) => {
+            (embed_path(definition), Some(definition_folder(registry, fs)), true)
+        }
         _ => {
             let message = format!("`{id}` is a `{}`, expected `fs.directory` or `fs.embed`", fs.kind);
             return Err(Fault::new(Code::ReferenceKind, field, message));
         }
     };
-    let Some(directory) = directory else {
+    let unknown = if directory.is_none() { "directory" } else { "base" };
+    let (Some(directory), Some(base)) = (directory, base) else {
         let message =
-            format!("`directory` of `{id}` holds a placeholder, and the build reads the binary from there");
+            format!("`{unknown}` of `{id}` holds a placeholder, and the build reads the binary from there");
         return Err(Fault::new(Code::PlaceholderAtBuild, field, message)
             .help("write the folder literally, or give binaries a file system of their own"));
     };
-    let base = if embedded { definition_folder(registry, fs) } else { registry.root.clone() };
     let path = base.join(&directory);
     let found = path.canonicalize().map_err(|_| {
         let message = format!("`{id}` is the folder `{directory}`, which does not exist");
-        let from = if embedded { "the definition file" } else { "the root of the project" };
+        let from = match embedded {
+            true => "the definition file",
+            false if base == registry.root => "the root of the project",
+            false => "the folder of its module",
+        };
         Fault::new(Code::FileMissing, field, message).help(format!("`directory` is relative to {from}"))
     })?;
     if embedded && !registry.root.canonicalize().is_ok_and(|root| found.starts_with(root)) {
@@ -236,6 +245,28 @@ pub(crate) fn fs_root(
 
 fn directory_path(fs: &FsDirectory) -> Option<String> {
     fs.directory.value().cloned()
+}
+
+/// What a relative `directory` of `entry` starts from; `None` where that is only known at boot.
+fn directory_base(registry: &Registry, entry: &Entry, fs: &FsDirectory) -> Option<PathBuf> {
+    match &fs.base {
+        None | Some(Templated::Value(FsBase::Project)) => Some(registry.root.clone()),
+        Some(Templated::Value(FsBase::Module)) => Some(load_root(&registry.root, &entry.file)),
+        Some(Templated::Template(_)) => None,
+    }
+}
+
+/// The folder that `base: module` of `entry` means, relative to the project's root; `None` where that is the root
+/// itself, or where `base` does not mean it.
+pub(crate) fn module_folder(registry: &Registry, entry: &Entry) -> Option<String> {
+    let Definition::FsDirectory(fs) = &entry.definition else { return None };
+    if matches!(fs.base, None | Some(Templated::Value(FsBase::Project))) {
+        return None;
+    }
+    let folder = load_root(&registry.root, &entry.file);
+    let relative = folder.strip_prefix(&registry.root).ok()?;
+    let steps: Vec<_> = relative.iter().map(|step| step.to_string_lossy()).collect();
+    (!steps.is_empty()).then(|| steps.join("/"))
 }
 
 fn embed_path(fs: &FsEmbed) -> Option<String> {

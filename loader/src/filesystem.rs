@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use registry_schema::authored::fs::FsDirectory;
+use registry_schema::authored::fs::{FsBase, FsDirectory};
 use registry_schema::manifest::{EMBEDDED_DIR, Entry};
 use registry_schema::{EntryId, ErrorKind};
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub(crate) enum FileSystem {
 /// A folder of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Directory {
-    /// Relative ones start in the project's root.
+    /// Relative ones start in the project's root, or in the folder of the entry's module below it.
     pub(crate) path: PathBuf,
     /// Permission bits that restrict every operation, and that what is made gets.
     pub(crate) mode: u32,
@@ -69,7 +69,14 @@ impl Directory {
         let fields = FsDirectory::deserialize(&entry.data)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("`{id}` can't be read: {error}")))?;
         let environment = inner.environment();
-        // A bundle knows no folders of modules: `base` makes no difference here, as in the build.
+        let base = match &fields.base {
+            Some(base) => environment.resolve(own, "base", base)?,
+            None => FsBase::Project,
+        };
+        let base = match (base, &entry.module_folder) {
+            (FsBase::Module, Some(folder)) => inner.root().join(folder),
+            (FsBase::Module, None) | (FsBase::Project, _) => inner.root(),
+        };
         let directory = environment.resolve(own, "directory", &fields.directory)?;
         let auto_init = match &fields.auto_init {
             Some(auto_init) => environment.resolve(own, "auto_init", auto_init)?,
@@ -79,7 +86,7 @@ impl Directory {
             Some(mode) => environment.resolve(own, "mode", mode)?.bits(),
             None => MODE,
         };
-        Ok(Self { path: inner.root().join(directory), mode, auto_init })
+        Ok(Self { path: base.join(directory), mode, auto_init })
     }
 
     /// The path as a message shows it: from the root of the machine.

@@ -242,6 +242,10 @@ pub struct Entry {
     /// What to run, for Lua kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lua: Option<LuaEntry>,
+    /// The folder of the module that owns it, relative to the project's root; only for an `fs.directory` whose
+    /// `base` may mean it, and only if it is not the root itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module_folder: Option<String>,
     /// Its other fields, for all other kinds; for Lua kinds those that [`LuaEntry`] does not have.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub data: serde_json::Value,

@@ -320,6 +320,7 @@ mod tests {
                 unavailable: None,
                 wasm: None,
                 lua: None,
+                module_folder: None,
                 data: serde_json::json!({"text": "line\nend, \"quoted\""}),
             })
             .collect();

@@ -22,7 +22,7 @@ const DEPTH_MAX: usize = 16;
 pub enum Requirement {
     /// A folder of the machine.
     Folder {
-        /// As the entry names it: relative to the project's root, placeholders unresolved.
+        /// Relative to the project's root, placeholders unresolved.
         path: String,
         /// The `fs.directory` entry.
         entry: String,
@@ -135,7 +135,7 @@ impl Finder<'_> {
                 continue;
             }
             let requirement = Requirement::Folder {
-                path: text(&folder.data["directory"]),
+                path: folder_path(folder),
                 entry: folder.id.to_string(),
                 read_only,
                 created: folder.data["auto_init"] == Value::Bool(true),
@@ -269,6 +269,17 @@ impl Finder<'_> {
 fn resolve(reference: &Value, own: &EntryId) -> Option<EntryId> {
     let reference: EntryRef = serde_json::from_value(reference.clone()).ok()?;
     Some(reference.resolve(own.namespace()))
+}
+
+/// The folder of an `fs.directory`.
+fn folder_path(entry: &Entry) -> String {
+    let directory = text(&entry.data["directory"]);
+    match &entry.module_folder {
+        Some(folder) if entry.data["base"] == "module" && !directory.starts_with('/') => {
+            format!("{folder}/{directory}")
+        }
+        _ => directory,
+    }
 }
 
 /// A scalar as text.

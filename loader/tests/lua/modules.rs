@@ -99,6 +99,44 @@ async fn files_of_folders_and_of_the_bundle() {
     assert_eq!(std::fs::read(built.root().join("state/a.json")).unwrap(), br#"{"n":1}"#);
 }
 
+/// `base: module` is the folder of the module that defines the entry, in the build and at run time.
+#[tokio::test]
+async fn folders_of_a_module_start_in_its_own() {
+    // A module whose export `answer` gives 42, and its digest.
+    const ANSWER: &str = "\0asm\x01\0\0\0\x01\x05\x01`\0\x01\x7f\x03\x02\x01\0\x07\x0a\x01\x06answer\0\0\x0a\x06\x01\x04\0A*\x0b";
+    let module = r#"
+namespace: acme
+entries:
+  - {name: own, kind: fs.directory, directory: data, base: module}
+  - {name: project, kind: fs.directory, directory: data, base: project}
+  - name: answer
+    kind: function.wasm
+    fs: own
+    path: answer.wasm
+    hash: sha256:ccf59f0f7a7625ee380ed228905aadfa11072ac14cea1c53d1e7f3953d4d48c6
+    wit: "answer: func() -> u32"
+    method: answer
+"#;
+    let registry = Registry::new()
+        .file("vendor/jobs/wippy.yaml", "organization: acme\nmodule: jobs\n")
+        .file("vendor/jobs/_index.yaml", module)
+        .file("vendor/jobs/data/answer.wasm", ANSWER)
+        .file("vendor/jobs/data/name", "of the module")
+        .file("data/name", "of the project");
+    let source = r#"
+        local fs = require("fs")
+        return function()
+            return {fs.get("acme:own"):readfile("name"), fs.get("acme:project"):readfile("name")}
+        end"#;
+    let built = lua(registry, "f", source, MODULES).build();
+    let options = Options { root: Some(built.root().to_path_buf()), ..Options::default() };
+    let loader = Loader::builder().options(options).open(&built).unwrap();
+    let out = loader.call_data("app:f", Vec::new(), Context::default()).await.unwrap();
+    assert_eq!(out.to_json().unwrap(), json!(["of the module", "of the project"]));
+    let answer = loader.call_data("acme:answer", Vec::new(), Context::default()).await.unwrap();
+    assert_eq!(answer, Data::Integer(42));
+}
+
 /// Files that an invocation forgot do not take the places of the next one of the same state.
 #[tokio::test]
 async fn forgotten_files_end_with_their_invocation() {

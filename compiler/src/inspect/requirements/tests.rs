@@ -39,6 +39,24 @@ fn folders_are_those_that_are_reached_at_run_time() {
 }
 
 #[test]
+fn folders_of_a_module_are_below_its_own() {
+    let of_module = |id: &str, data: &Value| json!({"id": id, "kind": "fs.directory", "module_folder": "vendor/jobs", "data": data});
+    let mounts = json!([{"fs": "kept", "guest": "/k"}, {"fs": "shared", "guest": "/s"}]);
+    let entries = json!([
+        of_module("a:kept", &json!({"directory": "kept", "base": "module"})),
+        of_module("a:shared", &json!({"directory": "/srv/shared", "base": "module"})),
+        wasm("a:uses", json!({"wasi": {"mounts": mounts}})),
+    ]);
+    assert_eq!(
+        shown(body(&json!({}), &entries)),
+        [
+            "folder    /srv/shared (a:shared: read and write) <- a:uses",
+            "folder    vendor/jobs/kept (a:kept: read and write) <- a:uses",
+        ]
+    );
+}
+
+#[test]
 fn variables_are_those_that_a_deployment_can_set() {
     let entries = json!([
         data("a:os", "env.storage.os", &json!({})),

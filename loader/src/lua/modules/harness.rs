@@ -76,7 +76,8 @@ impl Harness {
     ) -> Self {
         let serde_json::Value::Object(meta) = meta else { panic!("meta is an object") };
         let (id, kind) = (id.parse().unwrap(), kind.to_owned());
-        self.entries.push(Entry { id, kind, meta, unavailable: None, wasm: None, lua: None, data });
+        let (unavailable, wasm, lua, module_folder) = (None, None, None, None);
+        self.entries.push(Entry { id, kind, meta, unavailable, wasm, lua, module_folder, data });
         self
     }
 
