@@ -9,6 +9,7 @@ mod compile;
 mod decode;
 mod encode;
 mod format;
+mod resources;
 mod schema;
 
 use std::collections::HashMap;

@@ -6,17 +6,22 @@ use regex_lite::Regex;
 use serde_json::{Map, Value};
 
 use super::format::Format;
+use super::resources::Resources;
 use super::schema::{DEPTH_MAX, Node, Ref, Rule, Type};
 
 /// The nodes of `source`; the first is its root.
 pub(super) fn compile(source: &Value) -> Result<Vec<Node>, String> {
-    let mut compiler = Compiler { root: source, depth: 0, nodes: Vec::new(), places: HashMap::new() };
+    let resources = Resources::of(source)?;
+    let (nodes, places) = (Vec::new(), HashMap::new());
+    let mut compiler = Compiler { root: source, resources, depth: 0, nodes, places };
     compiler.node("", source)?;
     Ok(compiler.nodes)
 }
 
 struct Compiler<'a> {
     root: &'a Value,
+    /// What references lead to.
+    resources: Resources,
     depth: usize,
     nodes: Vec<Node>,
     /// The node of each place that was met, so that references may lead in circles.
@@ -81,8 +86,7 @@ impl Rules<'_, '_, '_> {
 
     fn reference(&mut self, target: &str) -> Result<Ref, String> {
         let nowhere = || self.wrong("$ref", &format!("a place in the schema itself, found `{target}`"));
-        let pointer = target.strip_prefix('#').ok_or_else(nowhere)?;
-        let pointer = percent_decoded(pointer).ok_or_else(nowhere)?;
+        let pointer = self.compiler.resources.find(self.place, target).ok_or_else(nowhere)?;
         let source = self.compiler.root.pointer(&pointer).ok_or_else(nowhere)?;
         let source = source.clone();
         self.compiler.node(&pointer, &source)
@@ -313,20 +317,4 @@ impl Rules<'_, '_, '_> {
 /// Whether `value` is a list of names and no schema.
 fn is_list(value: &Value) -> bool {
     value.as_array().is_some_and(|items| !items.is_empty())
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).ok()
 }

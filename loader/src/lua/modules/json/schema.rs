@@ -1,8 +1,8 @@
 //! JSON Schema: the assertions of drafts 4 to 2020-12, compiled once and checked against values.
 //!
-//! References are local (`#`, `#/…`): nothing is fetched. Patterns are those of `regex-lite`, linear in
+//! References lead to places of the schema itself (`resources.rs`): nothing is fetched. Patterns are those of `regex-lite`, linear in
 //! time. `format` is asserted for the formats in `format.rs`. What is not known is ignored, as the standard
-//! says, but for `$ref`s that lead nowhere and `unevaluated*`, which restrict: they don't compile.
+//! says, but for `$ref`s that lead nowhere, `$dynamicRef` and `unevaluated*`, which restrict: they don't compile.
 
 use std::collections::HashMap;
 

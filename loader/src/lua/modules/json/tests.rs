@@ -186,6 +186,11 @@ fn schemas_that_do_not_compile() {
             {{pattern = "("}, "`pattern` must be a regular expression"},
             {{["$ref"] = "#/$defs/none"}, "`$ref` must be a place in the schema itself"},
             {{["$ref"] = "https://example.com/schema"}, "`$ref` must be a place in the schema itself"},
+            {{["$ref"] = "#none"}, "`$ref` must be a place in the schema itself"},
+            {{["$id"] = "https://example.com/a", ["$ref"] = "b"}, "found `b`"},
+            {{["$ref"] = "https://json-schema.org/draft/2020-12/schema"}, "a place in the schema itself"},
+            {{["$dynamicRef"] = "#node"}, "`$dynamicRef`"},
+            {'{"$defs":{"a":{"$anchor":"x"},"b":{"$anchor":"x"}}}', "`#x` names the schema at"},
             {{unevaluatedProperties = false}, "not supported"},
             {{properties = 1}, "`properties` must be an object"},
             {{allOf = 1}, "`allOf` must be an array of schemas"},
@@ -249,6 +254,15 @@ fn every_keyword() {
         check('{"oneOf":[{"minimum":1},{"minimum":3}]}', {"2"}, {"0", "3"})
         check('{"not":{"type":"string"}}', {"1"}, {'"a"'})
         check('{"if":{"type":"string"},"then":{"minLength":2},"else":{"minimum":2}}', {'"ab"', "2"}, {'"a"', "1"})
+        check('{"$ref":"#n","$defs":{"a":{"$anchor":"n","type":"number"}}}', {"1"}, {'"a"'})
+        check('{"$ref":"#n","definitions":{"a":{"$id":"#n","type":"number"}}}', {"1"}, {'"a"'})
+        check('{"$id":"https://example.com/s/root","items":{"$ref":"item#/$defs/n"},"$defs":{"i":{"$id":"item",' ..
+            '"$defs":{"n":{"type":"number"}}}}}', {"[1]"}, {'["a"]'})
+        check('{"$id":"https://example.com/s/root","items":{"$ref":"/s/item#n"},"$defs":{"i":{"$id":"./item",' ..
+            '"$ref":"#n","$defs":{"n":{"$anchor":"n","type":"number"}}}}}', {"[1]"}, {'["a"]'})
+        check('{"$id":"urn:example:a","type":["array","number"],"items":{"$ref":"urn:example:a"}}',
+            {"[1,[2]]"}, {'["a"]'})
+        check('{"const":{"$id":"x","$anchor":"y"}}', {'{"$id":"x","$anchor":"y"}'}, {"1"})
         check('{"$ref":"#/$defs/a%20b","$defs":{"a b":{"type":"number"}}}', {"1"}, {'"a"'})
         check('{"type":"object","properties":{"next":{"$ref":"#"},"v":{"type":"number"}},"required":["v"]}',
             {'{"v":1,"next":{"v":2}}'}, {'{"v":1,"next":{}}'})
