@@ -1,26 +1,23 @@
-//! What it costs Lua to call a component and get its answer, beside wasmtime's own calls of the same function
-//! in the same run: dynamic and typed, asynchronous, on one instance and on a fresh one for each call.
-//!
-//! `cargo bench -p loader --bench calls`, with the compiler of the dev profile built. Medians of rounds that
-//! alternate, and their ratios to the dynamic call on one instance.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+//! What it costs Lua to call a component and get its answer, beside wasmtime's own calls of the same function:
+//! dynamic and typed, asynchronous, on one instance and on a fresh one for each call.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use loader::registry_schema::Profile;
-use loader::registry_schema::engine::EngineOptions;
 use loader::{Context, Data, Loader, Val};
-use wasmtime::component::{Component, ComponentNamedList, Func, Instance, InstancePre, Lift, Linker, Lower};
-use wasmtime::{Config, Engine, Store};
 
-#[path = "../tests/support/mod.rs"]
-mod support;
+use crate::measure::{Series, print};
+use crate::plain::Plain;
+use crate::support::{Built, Registry};
 
-const ROUNDS: usize = 15;
+const ROUNDS: u32 = 101;
+
+/// A function of numbers alone needs no memory.
+const SCALAR: &str = "(module
+  (func (export \"scalar\") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))";
 
 /// Gives back what it gets. What it allocates is free again when the next call begins.
-const MODULE: &str = "(module
+const ECHO: &str = "(module
   (memory (export \"memory\") 40)
   (global $next (mut i32) (i32.const 1024))
   (func (export \"cabi_realloc\") (param i32 i32 i32) (param $size i32) (result i32)
@@ -32,7 +29,6 @@ const MODULE: &str = "(module
     (i32.store (i32.const 16) (local.get $start))
     (i32.store (i32.const 20) (local.get $length))
     (i32.const 16))
-  (func (export \"scalar\") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
   (export \"text\" (func $list))
   (export \"users\" (func $list))
   (export \"numbers\" (func $list))
@@ -45,8 +41,7 @@ const MODULE: &str = "(module
     (i32.store8 (i32.const 28) (local.get $active))
     (i32.const 16)))";
 
-const WIT: &str = "record user { id: u32, name: string, active: bool }
-scalar: func(a: u32, b: u32) -> u32;
+const ECHO_WIT: &str = "record user { id: u32, name: string, active: bool }
 text: func(v: string) -> string;
 user: func(v: user) -> user;
 users: func(v: list<user>) -> list<user>;
@@ -58,15 +53,21 @@ bytes: func(v: list<u8>) -> list<u8>;
 const DRIVER: &str = "
 local funcs = require('funcs')
 local function user(id) return {id = id, name = 'Ada Lovelace', active = true} end
-local users, numbers = {}, {}
-for i = 1, 100 do users[i] = user(i) end
-for i = 1, 1000 do numbers[i] = i end
+local function list(count, item)
+  local made = {}
+  for i = 1, count do made[i] = item(i) end
+  return made
+end
 local arguments = {
-  scalar = {40, 2}, text = {'a text of some words'}, user = {user(7)}, users = {users}, numbers = {numbers},
-  bytes = {('x'):rep(1 << 20)},
+  scalar = function() return 40, 2 end,
+  text = function() return 'a text of some words' end,
+  user = function() return user(7) end,
+  users = function() return list(100, user) end,
+  numbers = function() return list(1000, function(i) return i end) end,
+  bytes = function() return ('0123456789abcdef'):rep(1 << 16) end,
 }
 return function(name, target, calls)
-  local a, b = table.unpack(arguments[name])
+  local a, b = arguments[name]()
   local call = funcs.call
   for _ = 1, calls do
     local value, err = call(target, a, b)
@@ -74,23 +75,29 @@ return function(name, target, calls)
   end
 end";
 
-/// Name, calls of a round, and whether typed calls of wasmtime can take it without types of their own.
+/// Names of functions, and calls of a round.
 const FUNCTIONS: [(&str, u32); 6] =
-    [("scalar", 5_000), ("text", 5_000), ("user", 3_000), ("users", 200), ("numbers", 500), ("bytes", 20)];
+    [("scalar", 1_000), ("text", 1_000), ("user", 500), ("users", 20), ("numbers", 50), ("bytes", 2)];
 
-fn open() -> (support::Built, Loader) {
+pub(crate) fn run() {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(measured());
+}
+
+fn open() -> (Built, Loader) {
     let indented: String = DRIVER.lines().map(|line| format!("    {line}\n")).collect();
     let mut entries =
         format!("- name: driver\n  kind: function.lua\n  modules: [funcs]\n  source: |\n{indented}");
     for (name, _) in FUNCTIONS {
+        let file = if name == "scalar" { "scalar" } else { "echo" };
         for (entry, pool) in [(name.to_owned(), ""), (format!("{name}-kept"), "  pool: {reuse: true}\n")] {
-            let source = "source: file://a.wat\n  wit: file://a.wit";
+            let source = format!("source: file://{file}.wat\n  wit: file://{file}.wit");
             write!(entries, "- name: {entry}\n  kind: function.wat\n  {source}\n  method: {name}\n{pool}")
                 .unwrap();
         }
     }
-    let registry = support::Registry::new().file("a.wat", MODULE).file("a.wit", WIT);
-    let built = registry.entries(&entries).build();
+    let registry = Registry::new().file("scalar.wat", SCALAR).file("echo.wat", ECHO);
+    let registry = registry.file("scalar.wit", "scalar: func(a: u32, b: u32) -> u32;");
+    let built = registry.file("echo.wit", ECHO_WIT).entries(&entries).build();
     let loader = Loader::open(&built).unwrap();
     (built, loader)
 }
@@ -110,125 +117,65 @@ fn arguments(name: &str) -> Vec<Val> {
     }
 }
 
-/// wasmtime without the loader.
-struct Plain {
-    store: Store<()>,
-    pre: InstancePre<()>,
-    instance: Instance,
-}
-
-impl Plain {
-    async fn new(built: &support::Built) -> Self {
-        let mut config = Config::new();
-        EngineOptions::new(Profile::Sync).apply(&mut config).unwrap();
-        let engine = Engine::new(&config).unwrap();
-        let bytes = std::fs::read(built.join(&built.artifact("scalar").path())).unwrap();
-        // SAFETY: the compiler has just written it.
-        #[allow(unsafe_code, reason = "the loader's own mapping is not what is measured")]
-        let component = unsafe { Component::deserialize(&engine, bytes) }.unwrap();
-        let pre = Linker::new(&engine).instantiate_pre(&component).unwrap();
-        let mut store = store(&engine);
-        let instance = pre.instantiate_async(&mut store).await.unwrap();
-        Self { store, pre, instance }
-    }
-
-    fn function(&mut self, name: &str) -> Func {
-        self.instance.get_func(&mut self.store, name).unwrap()
-    }
-
-    async fn dynamic(&mut self, name: &str, calls: u32) -> Duration {
-        let (function, args) = (self.function(name), arguments(name));
-        let start = Instant::now();
-        for _ in 0..calls {
-            let mut results = [Val::Bool(false)];
-            function.call_async(&mut self.store, &args, &mut results).await.unwrap();
-        }
-        start.elapsed() / calls
-    }
-
-    async fn fresh(&mut self, name: &str, calls: u32) -> Duration {
-        let args = arguments(name);
-        let start = Instant::now();
-        for _ in 0..calls {
-            let mut store = store(self.pre.engine());
-            let instance = self.pre.instantiate_async(&mut store).await.unwrap();
-            let function = instance.get_func(&mut store, name).unwrap();
-            let mut results = [Val::Bool(false)];
-            function.call_async(&mut store, &args, &mut results).await.unwrap();
-        }
-        start.elapsed() / calls
-    }
-
-    async fn typed<P, R>(&mut self, name: &str, calls: u32, args: P) -> Duration
-    where
-        P: ComponentNamedList + Lower + Clone + Send + Sync + 'static,
-        R: ComponentNamedList + Lift + Send + Sync + 'static,
-    {
-        let function = self.function(name).typed::<P, R>(&self.store).unwrap();
-        let start = Instant::now();
-        for _ in 0..calls {
-            function.call_async(&mut self.store, args.clone()).await.unwrap();
-        }
-        start.elapsed() / calls
-    }
-
-    /// Records have no type here that stands for them.
-    async fn by_types(&mut self, name: &str, calls: u32) -> Option<Duration> {
-        Some(match name {
-            "scalar" => self.typed::<_, (u32,)>(name, calls, (40_u32, 2_u32)).await,
-            "text" => self.typed::<_, (String,)>(name, calls, ("a text of some words".to_owned(),)).await,
-            "numbers" => self.typed::<_, (Vec<u32>,)>(name, calls, ((1..=1000).collect::<Vec<u32>>(),)).await,
-            "bytes" => self.typed::<_, (Vec<u8>,)>(name, calls, (vec![b'x'; 1 << 20],)).await,
-            _ => return None,
-        })
-    }
-}
-
-fn store(engine: &Engine) -> Store<()> {
-    let mut store = Store::new(engine, ());
-    store.set_epoch_deadline(u64::MAX / 2);
-    store
+/// Calls by types; records have none here that stands for them.
+async fn typed(plain: &mut Plain, name: &str, calls: u32) -> Option<Duration> {
+    Some(match name {
+        "scalar" => plain.typed::<_, (u32,)>(name, (40_u32, 2_u32), calls).await,
+        "text" => plain.typed::<_, (String,)>(name, ("a text of some words".to_owned(),), calls).await,
+        "numbers" => plain.typed::<_, (Vec<u32>,)>(name, ((1..=1000).collect::<Vec<u32>>(),), calls).await,
+        "bytes" => plain.typed::<_, (Vec<u8>,)>(name, (vec![b'x'; 1 << 20],), calls).await,
+        _ => return None,
+    })
 }
 
 async fn from_lua(loader: &Loader, name: &str, target: &str, calls: u32) -> Duration {
     let args = vec![Data::from(name), Data::from(target), Data::Integer(i64::from(calls))];
     let start = Instant::now();
     loader.call_data("app:driver", args, Context::default()).await.unwrap();
-    start.elapsed() / calls
+    start.elapsed()
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
+async fn measured() {
     let (built, loader) = open();
-    let mut plain = Plain::new(&built).await;
-    println!(
-        "{:10}{:>14}{:>14}{:>14}{:>16}{:>16}",
-        "", "dynamic", "fresh", "typed", "Lua, fresh", "Lua, kept"
-    );
+    let mut scalar = Plain::new(&built, "scalar").await;
+    let mut echo = Plain::new(&built, "text").await;
     for (name, calls) in FUNCTIONS {
-        let mut columns: [Vec<Duration>; 5] = Default::default();
-        for _ in 0..ROUNDS {
-            columns[0].push(plain.dynamic(name, calls).await);
-            columns[1].push(plain.fresh(name, calls).await);
-            columns[2].extend(plain.by_types(name, calls).await);
-            columns[3].push(from_lua(&loader, name, &format!("app:{name}"), calls).await);
-            columns[4].push(from_lua(&loader, name, &format!("app:{name}-kept"), calls).await);
+        let plain = if name == "scalar" { &mut scalar } else { &mut echo };
+        let args = arguments(name);
+        let mut all = [
+            "wasmtime, dynamic",
+            "wasmtime, dynamic, fresh instance",
+            "Lua, reused instance",
+            "Lua, fresh instance",
+            "wasmtime, typed",
+        ]
+        .map(Series::new);
+        // A mebibyte of dynamic values takes a tenth of a second.
+        let rounds = if name == "bytes" { ROUNDS / 5 } else { ROUNDS };
+        for _ in 0..rounds {
+            all[0].add(plain.dynamic(name, &args, calls).await, calls);
+            all[1].add(plain.fresh(name, &args, calls).await, calls);
+            all[2].add(from_lua(&loader, name, &format!("app:{name}-kept"), calls).await, calls);
+            all[3].add(from_lua(&loader, name, &format!("app:{name}"), calls).await, calls);
+            if let Some(time) = typed(plain, name, calls).await {
+                all[4].add(time, calls);
+            }
         }
-        let medians = columns.map(median);
-        let base = medians[0].unwrap_or_default().as_secs_f64();
-        print!("{name:10}");
-        for median in medians {
-            let text = median.map_or_else(
-                || "-".to_owned(),
-                |time| format!("{:.2} us {:.2}", time.as_secs_f64() * 1e6, time.as_secs_f64() / base),
-            );
-            print!("{text:>16}");
-        }
-        println!();
+        let has_types = matches!(name, "scalar" | "text" | "numbers" | "bytes");
+        print(name, &all[..if has_types { 5 } else { 4 }]);
     }
+    copies();
 }
 
-fn median(mut times: Vec<Duration>) -> Option<Duration> {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied()
+/// What it costs to copy what the last function gets.
+fn copies() {
+    let mut series = [Series::new("one copy in memory")];
+    let bytes = vec![1_u8; 1 << 20];
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let copy = std::hint::black_box(&bytes).clone();
+        series[0].add(start.elapsed(), 1);
+        drop(std::hint::black_box(copy));
+    }
+    print("1 MiB", &series);
 }

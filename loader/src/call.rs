@@ -3,6 +3,7 @@
 //! The callee is never polled inside the future of a guest that calls it: such a call is a task of its own
 //! (`task.rs`), whose store is dropped when the caller's future is.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use registry_schema::ErrorKind;
@@ -23,7 +24,7 @@ use crate::ticker::Deadline;
 
 /// Where a call's instance comes from.
 enum Source {
-    Kept(Box<Instance>),
+    Kept(Instance),
     Fresh(Place),
 }
 
@@ -109,12 +110,12 @@ pub(crate) async fn call(
     let _slot = function.pool.slot(patience).await?;
     let owner = Owner::of(&context);
     let source = match kept(&inner, &function, &owner, &stdio)? {
-        Some(instance) => Source::Kept(Box::new(instance)),
+        Some(instance) => Source::Kept(instance),
         None => Source::Fresh(inner.bound.place(&function.id, patience).await?),
     };
     limited(&inner, &function, context, async |context, own| {
         let mut instance = match source {
-            Source::Kept(instance) => *instance,
+            Source::Kept(instance) => instance,
             Source::Fresh(place) => {
                 Instance::new(&inner, &function, &prepared, &context, stdio, place).await?
             }
@@ -163,7 +164,8 @@ async fn limited<T>(
     let context = context.with_deadline(own);
     let deadline = context.deadline();
     let _running = inner.ticker.running(if deadline.is_some() { Deadline::Set } else { Deadline::None });
-    let guest = guest(context, own);
+    // Stays where it is made: it is large, and is given to one of several futures.
+    let guest = pin!(guest(context, own));
     Limit { deadline, is_own: own == deadline }.within(function, guest).await
 }
 

@@ -144,15 +144,21 @@ impl Inner {
     /// `INVALID` for a malformed id, `PERMISSION_DENIED`, `NOT_FOUND`, `UNAVAILABLE` for what is not offered
     /// here or nested too deep.
     pub(crate) fn target(self: &Arc<Self>, context: &Context, id: &str) -> Result<Target, Error> {
-        // Refused before it is looked up: a caller learns nothing of what it may not call.
-        id.parse::<EntryId>()
-            .map_err(|_| Error::new(ErrorKind::Invalid, format!("invalid function target: {id}")))?;
+        // Refused before it is used: a caller learns nothing of what it may not call. What is known has an id that
+        // was checked.
+        let known = self.known_callable(id);
+        if known.is_none() && id.parse::<EntryId>().is_err() {
+            return Err(Error::new(ErrorKind::Invalid, format!("invalid function target: {id}")));
+        }
         self.allowed(context, "funcs.call", id)?;
         if context.depth() >= CALL_DEPTH_MAX {
             let message = format!("`{id}` can't be called: {CALL_DEPTH_MAX} calls are nested already");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        let callable = self.callable(id)?;
+        let callable = match known {
+            Some(callable) => callable,
+            None => self.callable(id)?,
+        };
         if matches!(&callable, Callable::Wasm(function) if function.is_process) {
             let message = format!("`{id}` is a process: it is spawned, not called");
             return Err(Error::new(ErrorKind::Unavailable, message));

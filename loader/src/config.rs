@@ -131,6 +131,9 @@ pub const LUA_HELD_BYTES_MAX: usize = 128 << 20;
 pub const LUA_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Instructions that a Lua coroutine runs before others get their turn.
 pub const LUA_INSTRUCTIONS_PER_TURN: u32 = 20_000;
+/// Memory of a Lua state, in bytes, up to which it has [`LUA_INSTRUCTIONS_PER_TURN`]; with more it has as many less,
+/// since one instruction may copy or compare as much: 4 MiB.
+pub const LUA_BYTES_PER_TURN: usize = 4 << 20;
 /// Steps of one pattern on one text, and as many again as 64 for each byte of it: some tenths of a second.
 pub const LUA_PATTERN_STEPS_MAX: u64 = 50_000_000;
 /// Turns that Lua coroutines which wake each other get before anything else is looked at.

@@ -548,11 +548,15 @@ impl Inner {
         self.options.root.clone().unwrap_or_default()
     }
 
+    /// The callable `id`, if it was asked for before.
+    pub(crate) fn known_callable(&self, id: &str) -> Option<Callable> {
+        // Only whole callables are inserted: a panic elsewhere leaves the map usable.
+        self.callables.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
     /// The callable `id`, made when it is first asked for.
     pub(crate) fn callable(&self, id: &str) -> Result<Callable, Error> {
-        // Only whole callables are inserted: a panic elsewhere leaves the map usable.
-        let found = self.callables.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        if let Some(callable) = found {
+        if let Some(callable) = self.known_callable(id) {
             return Ok(callable);
         }
         let parsed: EntryId = id
@@ -645,7 +649,8 @@ impl Inner {
         // Before the task: it is the caller's that says whether this call is nested.
         let patience = Patience::of(&context);
         let class = function.class.clone();
-        let call = crate::call::call(Arc::clone(self), function, context, args, stdio, patience);
+        // Boxed: it is large, and passes through several hands.
+        let call = Box::pin(crate::call::call(Arc::clone(self), function, context, args, stdio, patience));
         let call = pool::holding(seen.scope(call));
         let result = match class.as_ref().map(|class| class.assign()) {
             None => task::run(&id, &self.ticker, call).await,

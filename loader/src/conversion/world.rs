@@ -118,11 +118,6 @@ impl Problem {
         self
     }
 
-    /// The error that is not of one parameter alone.
-    pub(crate) fn of_arguments(self) -> Error {
-        self.of_parameter("arguments")
-    }
-
     pub(super) fn of_parameter(self, name: &str) -> Error {
         let Inner { kind, steps, text } = *self.0;
         let steps: String = steps.into_iter().rev().collect();

@@ -117,7 +117,11 @@ impl Given {
     ///
     /// # Errors
     /// `NOT_FOUND` for a required variable that is not set.
-    fn environment(&self, environment: &Environment<'_>) -> Result<Vec<(String, String)>, Error> {
+    fn environment(&self, inner: &Inner) -> Result<Vec<(String, String)>, Error> {
+        if self.variables.is_empty() {
+            return Ok(Vec::new());
+        }
+        let environment = inner.environment();
         let mut pairs = Vec::with_capacity(self.variables.len());
         for variable in self.variables.iter() {
             match environment.variable(&variable.id)? {
@@ -185,7 +189,7 @@ pub(crate) async fn prepare(
     call: CallId,
     stdio: Stdio,
 ) -> Result<WasiState, Error> {
-    let variables = given.environment(&inner.environment())?;
+    let variables = given.environment(inner)?;
     let mut given = given.clone();
     #[cfg(feature = "lua")]
     if let Some(terminal) = context.process().and_then(|process| process.terminal.as_ref()) {
@@ -248,10 +252,7 @@ impl WasiState {
     /// # Errors
     /// `NOT_FOUND` for a required variable that is not set any more.
     pub(crate) fn is_current(&self, inner: &Inner) -> Result<bool, Error> {
-        if self.given.variables.is_empty() {
-            return Ok(true);
-        }
-        Ok(self.variables == self.given.environment(&inner.environment())?)
+        Ok(self.variables == self.given.environment(inner)?)
     }
 
     /// What is written from now on belongs to `call`.

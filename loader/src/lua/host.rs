@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll, Waker};
 
@@ -61,6 +62,8 @@ pub(crate) struct Host(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     current: Mutex<Option<Current>>,
+    /// After how many instructions a turn ends that begins now. Of the state, since its hook is.
+    instructions: AtomicU32,
 }
 
 /// The invocation that a state runs.
@@ -137,6 +140,15 @@ impl Host {
     /// Makes `current` the invocation of this state, or none.
     pub(super) fn set(&self, current: Option<Current>) {
         *self.lock() = current;
+    }
+
+    /// After how many instructions a turn ends that begins now.
+    pub(super) fn instructions(&self) -> u32 {
+        self.0.instructions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_instructions(&self, instructions: u32) {
+        self.0.instructions.store(instructions, Ordering::Relaxed);
     }
 
     /// What `read` says of the invocation. It must not run Lua.

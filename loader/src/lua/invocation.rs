@@ -1,5 +1,6 @@
 //! One invocation: its coroutines, what they wait for, and how it ends.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
@@ -31,7 +32,7 @@ pub(super) async fn run(
     let deadline = context.deadline();
     let mut invocation = Invocation::new(&inner, &state, &function, context);
     let ended = {
-        let ends = invocation.run(&function, &args);
+        let ends = pin!(invocation.run(&function, &args));
         match deadline {
             None => ends.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, ends).await {

@@ -4,8 +4,8 @@ local rust = ...
 
 local string, table = string, table
 local type, select, setmetatable, rawequal = type, select, setmetatable, rawequal
-local next, math_type, maxinteger = next, math.type, math.maxinteger
-local sub, concat, unpack = string.sub, table.concat, table.unpack
+local next, math_type, maxinteger, tointeger = next, math.type, math.maxinteger, math.tointeger
+local sub, concat, pack, unpack = string.sub, table.concat, table.pack, table.unpack
 local step = rust.step
 
 -- Items that one call of a C function works on, and most that a table has room for. Its length is any border,
@@ -25,15 +25,56 @@ guarded_string.match = rust.match
 
 -- Patterns -------------------------------------------------------------------------------------------------
 
+-- Matches that are searched for at once.
+local MATCHES_MAX <const> = 64
+
+-- What gives one match after the other: a list, where the numbers of the match start in it, and how many they are. The
+-- numbers are start and end, counted from 0, and the same of each capture (`step`).
+local function matches(text, pattern, from, is_anchored)
+  local last, most = -1, 2
+  local found, at, stop, width = nil, 1, 0, 0
+  return function()
+    if at > stop then
+      if not from then return end
+      found = pack(step(text, pattern, from, last, is_anchored, most))
+      at, stop, width = 2, found.n, found[1]
+      if not width then
+        from = nil
+        return
+      end
+      last = found[stop - width + 2]
+      from = not is_anchored and last or nil
+      if most < MATCHES_MAX then most = most * 2 end
+    end
+    local first = at
+    at = at + width
+    return found, first, width
+  end
+end
+
+local function capture(text, found, at)
+  local start, stop = found[at], found[at + 1]
+  if stop == -2 then rust.raise("unfinished capture") end
+  if stop < 0 then return start + 1 end
+  return sub(text, start + 1, stop)
+end
+
+local function captures(text, found, first, width)
+  if width == 2 then return capture(text, found, first) end
+  if width == 4 then return capture(text, found, first + 2) end
+  if width == 6 then return capture(text, found, first + 2), capture(text, found, first + 4) end
+  local values, count = {}, width // 2 - 1
+  for index = 1, count do values[index] = capture(text, found, first + 2 * index) end
+  return unpack(values, 1, count)
+end
+
 function guarded_string.gmatch(s, p, init)
   local text, pattern, from = rust.gmatch(s, p, init)
-  local last = -1
-  local function go_on(start, stop, ...)
-    if not start then return end
-    from, last = stop, stop
-    return ...
+  local next_match = matches(text, pattern, from, false)
+  local function values(found, first, width)
+    if found then return captures(text, found, first, width) end
   end
-  return function() return go_on(step(text, pattern, from, last, false, ITEMS_MAX)) end
+  return function() return values(next_match()) end
 end
 
 -- Runs `f` where nothing can be suspended: a C function lies between.
@@ -42,42 +83,45 @@ local function apart(f) unpack(setmetatable({}, { __index = f }), 1, 1) end
 function guarded_string.gsub(s, p, repl, n)
   local kind = type(repl)
   if kind ~= "function" and kind ~= "table" then return rust.gsub(s, p, repl, n) end
-  local text, pattern, max, anchored = rust.gsub_arguments(s, p, n)
+  local text, pattern, max, is_anchored = rust.gsub_arguments(s, p, n)
   local parts, size, count, copied, changed = {}, 0, 0, 0, false
-  -- Takes one match with its captures.
-  local function replaced(start, stop, ...)
-    if not start then return end
-    count = count + 1
-    local value
-    if kind == "function" then value = repl(...) else value = repl[(...)] end
-    if not value then
-      value = sub(text, start + 1, stop)
-    elseif type(value) ~= "string" and type(value) ~= "number" then
-      rust.raise("invalid replacement value (a " .. type(value) .. ")")
-    else
-      changed = true
-    end
-    parts[size + 1], parts[size + 2], size = sub(text, copied + 1, start), value, size + 2
-    copied = stop
-    return stop
-  end
+  local next_match = matches(text, pattern, 0, is_anchored)
   apart(function()
-    local from = 0
-    local last = -1
     while count < max do
-      from = replaced(step(text, pattern, from, last, anchored, kind == "table" and 1 or ITEMS_MAX))
-      last = from
-      if not from or anchored then break end
+      local found, first, width = next_match()
+      if not found then break end
+      count = count + 1
+      local start, stop = found[first], found[first + 1]
+      local value
+      if kind == "function" then
+        value = repl(captures(text, found, first, width))
+      else
+        value = repl[capture(text, found, width == 2 and first or first + 2)]
+      end
+      if not value then
+        value = sub(text, start + 1, stop)
+      elseif type(value) ~= "string" and type(value) ~= "number" then
+        rust.raise("invalid replacement value (a " .. type(value) .. ")")
+      else
+        changed = true
+      end
+      parts[size + 1], parts[size + 2], size = sub(text, copied + 1, start), value, size + 2
+      copied = stop
     end
   end)
   if not changed then return text, count end
   parts[size + 1] = sub(text, copied + 1)
-  return concat(parts), count
+  return guarded_table.concat(parts), count
 end
 
 function guarded_string.rep(s, n, sep)
-  if s == "" and (sep == nil or sep == "") and math_type(n) == "integer" then return "" end
-  return string.rep(s, n, sep)
+  local count = type(s) == "string" and (sep == nil or sep == "") and tointeger(n)
+  if not count or count <= CHUNK then return string.rep(s, n, sep) end
+  if s == "" then return "" end
+  -- Lua copies `s` as often as that, which for a short one takes far longer than copying blocks of it.
+  local block <const> = #s < CHUNK and CHUNK or 1
+  local whole = string.rep(string.rep(s, block), count // block)
+  return count % block == 0 and whole or whole .. string.rep(s, count % block)
 end
 
 -- Tables ---------------------------------------------------------------------------------------------------
@@ -111,16 +155,37 @@ function guarded_table.sort(list, less)
   return table.sort(list, less)
 end
 
+-- In parts, between which the hook runs: what says its own length may claim any, and answer for each index.
+function guarded_table.concat(list, sep, i, j)
+  local first, last = tointeger(i == nil and 1 or i), j
+  if type(list) == "table" and last == nil then last = #list end
+  last = tointeger(last)
+  if type(list) ~= "table" or not first or not last or last < first or last - first < CHUNK and last - first >= 0 then
+    return concat(list, sep, i, j)
+  end
+  local parts, count = {}, 0
+  local start = first
+  while true do
+    local stop = last - start < CHUNK and last - start >= 0 and last or start + CHUNK - 1
+    count = count + 1
+    parts[count] = concat(list, sep, start, stop)
+    if stop == last then break end
+    start = stop + 1
+  end
+  return count <= CHUNK and concat(parts, sep) or guarded_table.concat(parts, sep)
+end
+
 -- Whether a move is of many items, and one that the original would not refuse.
 local function is_long(first, last, to)
-  if math_type(first) ~= "integer" or math_type(last) ~= "integer" or math_type(to) ~= "integer" then return false end
+  if not first or not last or not to then return false end
   if last < first or first <= 0 and last >= maxinteger + first then return false end
   local count = last - first + 1
   return count > CHUNK and to <= maxinteger - count + 1
 end
 
-function guarded_table.move(from, first, last, to, into)
-  if not is_long(first, last, to) then return table.move(from, first, last, to, into) end
+function guarded_table.move(from, f, e, t, into)
+  local first, last, to = tointeger(f), tointeger(e), tointeger(t)
+  if not is_long(first, last, to) then return table.move(from, f, e, t, into) end
   local target = into
   if target == nil then target = from end
   if to > last or to <= first or not rawequal(target, from) then

@@ -12,6 +12,7 @@ mod invocation;
 mod modules;
 mod patterns;
 mod state;
+mod turns;
 mod wit;
 
 use std::sync::Arc;
@@ -81,7 +82,8 @@ pub(crate) async fn call(
         let _place = owned.lua.place(&function.id, patience).await?;
         invocation::run(owned, function, context, args).await
     };
-    let result = task::run(&id, &inner.ticker, pool::holding(seen.scope(call))).await;
+    // Boxed: it is large, and passes through several hands.
+    let result = task::run(&id, &inner.ticker, pool::holding(seen.scope(Box::pin(call)))).await;
     seen.end(&result);
     result
 }

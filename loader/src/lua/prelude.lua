@@ -15,6 +15,21 @@ local random, randomseed = math.random, math.randomseed
 -- interrupts a coroutine yields nothing at all.
 local WAITS, YIELDS = {}, {}
 
+-- An object that is collected with every collection, and is there again for the next one, from the first call of
+-- `watch(true)` to that of `watch(false)`: a state that is closed collects as well, and can't call Rust any more.
+local is_watched = false
+local Watch = {}
+function Watch.__gc(self)
+  if not is_watched then return end
+  rust.collected()
+  setmetatable(self, Watch)
+end
+
+local function watch(is_wanted)
+  is_watched = is_wanted
+  if is_wanted then setmetatable({}, Watch) end
+end
+
 -- Coroutines of users, made by `coroutine.create` and `wrap`, and those of them that wait for an operation.
 local weak = { __mode = "k" }
 local nested, waiting_in = setmetatable({}, weak), setmetatable({}, weak)
@@ -418,6 +433,13 @@ end
 
 local call = waiting(rust.call)
 
+-- `call` without options. Written out, since it is called most.
+local begin_call = rust.call
+local function plain_call(...)
+  if not co_isyieldable() then error(CANT_WAIT, 2) end
+  return finish(begin_call(nil, ...))
+end
+
 local function async(options, target, ...)
   local future = setmetatable({
     target = target, responses = channel_new(1), complete = false, canceled = false,
@@ -448,7 +470,7 @@ function executor_methods:call(...) return call(checked(self, Executor, "call").
 function executor_methods:async(...) return async(checked(self, Executor, "async").options, ...) end
 
 local funcs = {
-  call = function(...) return call(nil, ...) end,
+  call = plain_call,
   async = function(...) return async(nil, ...) end,
   new = function() return executor(nil) end,
 }
@@ -463,6 +485,28 @@ local function copy(template)
     made[key] = value
   end
   return made
+end
+
+-- Locals that a function can have, which is less than the variables that an inner one can use of it.
+local LOCALS_MAX <const> = 200
+
+-- What makes copies of `template` as `copy` does: a constructor with all fields is several times faster than a loop.
+local function copier(template)
+  local values, names, count = {}, {}, 0
+  local function source(value)
+    if type(value) == "table" and getmetatable(value) == nil then
+      local fields = {}
+      for key, item in next, value do fields[#fields + 1] = ("[%q]=%s"):format(key, source(item)) end
+      return "{" .. table.concat(fields, ",") .. "}"
+    end
+    count = count + 1
+    values[count], names[count] = value, "v" .. count
+    return names[count]
+  end
+  local constructor = source(template)
+  if count == 0 or count > LOCALS_MAX then return function() return copy(template) end end
+  local text = "local " .. table.concat(names, ",") .. " = ... return function() return " .. constructor .. " end"
+  return load(text, "=prelude")(unpack(values, 1, count))
 end
 
 local function safe_setmetatable(object, metatable)
@@ -505,7 +549,6 @@ local function spawn(f, ...)
   rust.spawn(f)
 end
 
-local string_arithmetic = copy(getmetatable(""))
 local log = math.log
 local math_exp = math.exp
 
@@ -538,7 +581,15 @@ end
 for name, template in next, templates do rust.modules[name] = template end
 rust.modules.funcs = funcs
 
--- The globals of one invocation. Constructors with all fields are several times faster than loops.
+-- The globals of one invocation.
+local make = {}
+for name, template in next, templates do make[name] = copier(template) end
+local make_string, make_table, make_math, make_coroutine = make.string, make.table, make.math, make.coroutine
+local make_channel, make_errors, make_os = make.channel, make.errors, make.os
+local make_payload, make_process = make.payload, make.process
+local strings = copy(getmetatable(""))
+strings.__index = false
+local make_metatable = copier(strings)
 local assert, ipairs, rawequal, tonumber, version = assert, ipairs, rawequal, tonumber, _VERSION
 
 local function fresh()
@@ -547,12 +598,12 @@ local function fresh()
     pcall = safe_pcall, print = print, rawequal = rawequal, rawget = rawget, rawset = rawset, select = select,
     setmetatable = safe_setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
     xpcall = safe_xpcall, _VERSION = version,
-    string = false, table = false, math = false, coroutine = false, channel = false, errors = false,
-    os = false, payload = false, process = false, _G = false,
+    string = make_string(), table = make_table(), math = make_math(), coroutine = make_coroutine(),
+    channel = make_channel(), errors = make_errors(), os = make_os(), payload = make_payload(),
+    process = make_process(), _G = false,
   }
   globals._G = globals
-  for name, template in next, templates do globals[name] = copy(template) end
-  local metatable = copy(string_arithmetic)
+  local metatable = make_metatable()
   metatable.__index = globals.string
   rust.string_metatable(metatable)
   randomseed()
@@ -585,7 +636,10 @@ local function run_chunk(id, globals, loaded)
     if module then
       -- A module that is a global as well is one table under both names.
       done = globals[target]
-      if type(done) ~= "table" or templates[target] == nil then done = copy(module) end
+      if type(done) ~= "table" or templates[target] == nil then
+        if not make[target] then make[target] = copier(module) end
+        done = make[target]()
+      end
     else
       done = run_chunk(target, globals, loaded)
       if done == nil then done = true end
@@ -618,4 +672,4 @@ local function protected(f, ...)
   return xpcall(f, rust.caught, ...)
 end
 
-return function(...) return protected(invoke, ...) end, protected
+return function(...) return protected(invoke, ...) end, protected, watch

@@ -2,14 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mlua::{
-    Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table as LuaTable, Value, VmState,
-};
+use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table as LuaTable, Value};
 use registry_schema::manifest::{Entry, LuaEntry, LuaImport, lua_path};
 use registry_schema::{EntryId, ErrorKind};
 
 use super::host::{Host, WAITING};
-use super::{error, modules, patterns};
+use super::{error, modules, patterns, turns};
 use crate::config::{
     LUA_COROUTINES_MAX, LUA_GARBAGE_BYTES_MAX, LUA_IDLE_STATES_MAX, LUA_INSTRUCTIONS_PER_TURN,
     LUA_KEPT_BYTES_MAX, LUA_MEMORY_BYTES_MAX,
@@ -29,6 +27,22 @@ pub(super) struct State {
     pub(super) main: Function,
     /// Runs a function of `coroutine.spawn`.
     pub(super) spawned: Function,
+    /// Lets Rust see every collection, or no more.
+    watch: Function,
+    /// What was left of its memory when it was last collected as a whole.
+    live_bytes: usize,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // What a collection calls is gone by the time that a closed state collects. Without hook and limit this
+        // can't fail; if it did, the state would have to stay as it is.
+        self.lua.remove_hook();
+        let is_quiet = self.lua.set_memory_limit(0).and_then(|_| self.watch.call::<()>(false)).is_ok();
+        if !is_quiet {
+            std::mem::forget(self.lua.clone());
+        }
+    }
 }
 
 /// The idle states of a loader.
@@ -69,17 +83,20 @@ impl States {
     }
 
     /// Keeps `state`, whose invocation has ended by itself, for the next one.
-    pub(super) fn give(&self, state: State) {
+    pub(super) fn give(&self, mut state: State) {
         state.host.set(None);
         // What was forgotten lets go of descriptors and memory of ours when it is collected.
-        let holds = || modules::held::Held::of(&state.lua).bytes() > 0 || modules::fs::has_open(&state.lua);
-        if (state.lua.used_memory() > LUA_GARBAGE_BYTES_MAX || holds()) && state.lua.gc_collect().is_err() {
-            return;
-        }
-        if modules::fs::has_open(&state.lua)
-            || state.lua.used_memory() + modules::held::Held::of(&state.lua).bytes() > LUA_KEPT_BYTES_MAX
-        {
-            return;
+        let held = modules::held::Held::of(&state.lua);
+        let holds = || held.bytes() > 0 || modules::fs::has_open(&state.lua);
+        let used = state.lua.used_memory();
+        if used > LUA_KEPT_BYTES_MAX.min(state.live_bytes + LUA_GARBAGE_BYTES_MAX) || holds() {
+            if state.lua.gc_collect().is_err() {
+                return;
+            }
+            state.live_bytes = state.lua.used_memory();
+            if modules::fs::has_open(&state.lua) || state.live_bytes + held.bytes() > LUA_KEPT_BYTES_MAX {
+                return;
+            }
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < LUA_IDLE_STATES_MAX {
@@ -102,38 +119,20 @@ impl State {
         let (string, table) = library(&lua, &rust)?;
         rust.set("string", string)?;
         rust.set("table", table)?;
+        rust.set("collected", lua.create_function(|lua, ()| turns::hasten(lua))?)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude");
-        let (main, spawned) = prelude.call(rust)?;
-        interrupt(&lua, &host)?;
+        let (main, spawned, watch) = prelude.call(rust)?;
+        turns::arm(&lua, &host, LUA_INSTRUCTIONS_PER_TURN)?;
         lua.set_memory_limit(LUA_MEMORY_BYTES_MAX)?;
-        Ok(Self { lua, host, main, spawned })
+        let state = Self { lua, host, main, spawned, watch, live_bytes: 0 };
+        state.watch.call::<()>(true)?;
+        Ok(state)
     }
 
     /// Checks that the source of the entry `id` compiles.
     pub(super) fn check(&self, inner: &Inner, id: &str) -> Result<(), Error> {
         load(&self.lua, inner, id).map(|_| ())
     }
-}
-
-/// Lets others run every so many instructions, ends what is past its deadline, and counts memory.
-fn interrupt(lua: &Lua, host: &Host) -> mlua::Result<()> {
-    let host = host.clone();
-    let turn = HookTriggers::new().every_nth_instruction(LUA_INSTRUCTIONS_PER_TURN);
-    lua.set_global_hook(turn, move |lua, _| {
-        let bytes = lua.used_memory() as u64;
-        let had_ended = host.with(|current| current.turn(bytes))?;
-        if !had_ended {
-            // A coroutine that is suspended when its invocation has to end is never resumed, and so none of
-            // its code runs any more. Where nothing can be suspended, in a callback of a library function,
-            // this is no yield.
-            return Ok(VmState::Yield);
-        }
-        // Raised again at the next instruction, so that no `pcall` keeps it.
-        let each = HookTriggers::new().every_nth_instruction(1);
-        let own = host.clone();
-        lua.set_hook(each, move |_, _| Err(own.ended()))?;
-        Err(host.ended())
-    })
 }
 
 /// The tables `string` and `table` of all invocations.

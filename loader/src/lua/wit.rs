@@ -18,36 +18,42 @@ use crate::error::Error;
 use crate::meter::Meter;
 
 impl Plan {
-    /// The arguments `args` as WIT values, as far as `meter` allows so many bytes.
+    /// The arguments `args` as WIT values, with the `keys` of this plan, as far as `meter` allows so many bytes.
     ///
     /// # Errors
     /// `INVALID`: a wrong number of arguments, or the path of the part that does not fit or is too large;
     /// `TIMEOUT` when the deadline is past meanwhile.
     pub(super) fn lower(
         &self,
-        lua: &Lua,
+        keys: &Keys,
         args: MultiValue,
         meter: &Meter,
     ) -> Result<Vec<bulk::Value>, Error> {
-        let keys = self.keys(lua).map_err(|error| problem(&error).of_arguments())?;
         let args: Vec<Value> = args.into_iter().collect();
-        self.lower_from(&LuaWorld { keys: &keys }, &args, meter)
+        self.lower_from(&LuaWorld { keys }, &args, meter)
     }
 
-    /// What was returned: `value, nil` or `nil, error`.
+    /// What was returned, with the `keys` of this plan in `lua`: `value, nil` or `nil, error`.
     ///
     /// # Errors
     /// Lua's own, such as a limit of memory, and a value that is not of the signature's type.
-    pub(super) fn lift(&self, lua: &Lua, value: Option<&bulk::Value>) -> mlua::Result<MultiValue> {
-        let keys = self.keys(lua)?;
-        match self.lift_into(&LuaSink { lua, keys: &keys }, value)? {
+    pub(super) fn lift(
+        &self,
+        lua: &Lua,
+        keys: &Keys,
+        value: Option<&bulk::Value>,
+    ) -> mlua::Result<MultiValue> {
+        match self.lift_into(&LuaSink { lua, keys }, value)? {
             Ok(value) => Ok(MultiValue::from_iter([value, Value::Nil])),
             Err(error) => error::pair(lua, error),
         }
     }
 
     /// The names of this plan in `lua`.
-    fn keys(&self, lua: &Lua) -> mlua::Result<Arc<Keys>> {
+    ///
+    /// # Errors
+    /// Lua's own, such as a limit of memory.
+    pub(super) fn keys(&self, lua: &Lua) -> mlua::Result<Arc<Keys>> {
         if let Some(known) = lua.app_data_ref::<Known>()
             && let Some(keys) = known.plans.get(&self.id())
         {
@@ -82,7 +88,7 @@ struct Library {
 }
 
 /// The names of one plan, by their index in it.
-struct Keys {
+pub(super) struct Keys {
     kebab: Vec<LuaString>,
     snake: Vec<Option<LuaString>>,
     /// The metatable of tables with hyphens in their keys: they are readable by snake case too.

@@ -74,6 +74,10 @@ async fn work_of_library_functions_can_not_go_on() {
         "(''):rep(1 << 62) loop()",
         "table.move({}, 1, 1 << 60, 2) loop()",
         "table.move({}, 1, 1 << 60, 2, {}) loop()",
+        "table.move({}, 1, 2.0 ^ 60, 2) loop()",
+        "table.concat(setmetatable({}, {__index = function() return '' end, __len = function() return 1 << 60 end}))",
+        "table.concat(setmetatable({}, {__index = function() return '' end}), '', 1, 2.0 ^ 60)",
+        "table.concat(setmetatable({}, {__index = function() return '' end}), '', '1', '0x7fffffffffffffff')",
         "local t = {} for i = 1, 20000 do t[i] = -i end table.sort(t, rawequal) loop()",
         "('a'):rep(200):find(('a-'):rep(30) .. 'b') loop()",
         "('a'):rep(200):gsub(('a-'):rep(30) .. 'b', '') loop()",
@@ -98,6 +102,19 @@ async fn library_functions_do_what_they_should() {
             table.move(long, 2, 25001, 1)
             assert(long[1] == 7919 and long[25000] == 0)
             assert(table.move(long, 1, 25000, 3, {})[25002] == 0)
+            long[25001] = nil
+            for i = 1, 25000 do long[i] = i % 10 end
+            assert(table.concat(long, "", 1, 25000) == ("1234567890"):rep(2500))
+            local joined = table.concat(long, ", ")
+            assert(#joined == 3 * 25000 - 2 and joined:sub(-7) == "8, 9, 0" and joined:sub(29998, 30003) == "0, 1, ")
+            assert(table.concat(long, "", 24990.0, "25000") == "01234567890" and table.concat(long, "", 5, 4) == "")
+            long[20001] = {}
+            local ok, problem = pcall(table.concat, long)
+            assert(not ok and problem:find("at index 20001 in table for 'concat'", 1, true), problem)
+            for i = 1, 25000 do long[i] = (i * 7919) % 25000 end
+            local word, byte = ("word"):rep(10001), ("x"):rep(1e5)
+            assert(#word == 40004 and word:sub(-8) == "wordword" and #byte == 100000 and not byte:find("[^x]"))
+            assert(#("ab"):rep("20000") == 40000 and #word:rep(10) == 400040)
             table.sort(long)
             assert(long[1] == 0 and long[12000] <= long[12001])
             table.sort(long, function(a, b) return a > b end)
@@ -117,6 +134,36 @@ async fn library_functions_do_what_they_should() {
             return true
         end"#;
     assert_eq!(App::of(source).f().await, Data::Bool(true));
+}
+
+/// One instruction may take as long as thousands of others: with long strings a turn has fewer.
+#[tokio::test(start_paused = true)]
+async fn turns_are_shorter_where_strings_are_long() {
+    // How often the loop goes round within the first turn after its deadline is past.
+    let rounds = async |length: &str, work: &str| {
+        let source = format!(
+            r#"
+            local hash = require("hash")
+            return function()
+                local long = ("x"):rep({length})
+                local other = long:sub(1, -2) .. "y"
+                while true do print("round") {work} end
+            end"#
+        );
+        let app = App::new(lua(Registry::new(), "f", &source, "modules: [hash]"));
+        let context = Context::default().with_deadline(Some(Instant::now()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let error = app.loader.call_data("app:f", Vec::new(), context).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        app.logged().len()
+    };
+    assert!(rounds("1", "local _ = long .. other").await > 300);
+    for work in
+        ["local _ = long .. other", "local _ = long == other", "long:find('y', 1, true)", "hash.md5(long)"]
+    {
+        let rounds = rounds("24 << 20", work).await;
+        assert!((1..150).contains(&rounds), "{work}: {rounds}");
+    }
 }
 
 #[tokio::test]

@@ -302,7 +302,8 @@ fn begin(
             let prepared = function.prepared(&inner)?;
             let named = |error: Error| error.wrapped(&format!("`{}`", function.id));
             let meter = Plan::meter(deadline);
-            let args = prepared.plan.lower(lua, args, &meter).map_err(named)?;
+            let keys = prepared.plan.keys(lua).map_err(|problem| outside(&problem))?;
+            let args = prepared.plan.lower(&keys, args, &meter).map_err(named)?;
             let held = hold(lua, context_bytes + bytes_of(&meter))?;
             Ok(later(
                 async move {
@@ -317,7 +318,7 @@ fn begin(
                         }
                     }
                 },
-                move |lua, value: Option<bulk::Value>| prepared.plan.lift(lua, value.as_ref()),
+                move |lua, value: Option<bulk::Value>| prepared.plan.lift(lua, &keys, value.as_ref()),
             ))
         }
     }
@@ -341,7 +342,8 @@ async fn wasm(
     let id = Arc::clone(&function.id);
     let seen = inner.telemetry.begin(&function.seen, &mut context.trace);
     let patience = Patience::of(&context);
-    let call = crate::call::call(inner, function, context, args, crate::Stdio::Log, patience);
+    // Boxed: it is large, and passes through several hands.
+    let call = Box::pin(crate::call::call(inner, function, context, args, crate::Stdio::Log, patience));
     let call = AssertUnwindSafe(seen.scope(call));
     let result = match call.catch_unwind().await {
         Ok(result) => result,

@@ -9,8 +9,9 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
 use super::arguments::string;
-use crate::lua::error;
+use crate::error::Error;
 use crate::lua::host::Host;
+use crate::lua::{error, turns};
 
 pub(in crate::lua) fn module(lua: &Lua, _: &Host) -> mlua::Result<Table> {
     let module = lua.create_table()?;
@@ -19,11 +20,11 @@ pub(in crate::lua) fn module(lua: &Lua, _: &Host) -> mlua::Result<Table> {
     add::<Sha256>(lua, &module, "sha256")?;
     add::<Sha512>(lua, &module, "sha512")?;
     let fnv32 = lua.create_function(|lua, data: Value| {
-        error::answer(lua, string(&data, "data").map(|data| i64::from(fnv32(&data.as_bytes()))))
+        error::answer(lua, long(lua, &data)?.map(|data| i64::from(fnv32(&data.as_bytes()))))
     })?;
     module.set("fnv32", fnv32)?;
     let fnv64 = lua.create_function(|lua, data: Value| {
-        error::answer(lua, string(&data, "data").map(|data| fnv64(&data.as_bytes()).cast_signed()))
+        error::answer(lua, long(lua, &data)?.map(|data| fnv64(&data.as_bytes()).cast_signed()))
     })?;
     module.set("fnv64", fnv64)?;
     Ok(module)
@@ -32,16 +33,25 @@ pub(in crate::lua) fn module(lua: &Lua, _: &Host) -> mlua::Result<Table> {
 /// Adds `name` and `hmac_name`.
 fn add<D: Digest + BlockSizeUser + 'static>(lua: &Lua, module: &Table, name: &str) -> mlua::Result<()> {
     let plain = lua.create_function(|lua, (data, raw): (Value, Value)| {
-        let digest = string(&data, "data").map(|data| D::digest(data.as_bytes()));
+        let digest = long(lua, &data)?.map(|data| D::digest(data.as_bytes()));
         error::answer(lua, digest.map(|digest| Shown { digest: digest.to_vec(), raw: is_raw(&raw) }))
     })?;
     module.set(name, plain)?;
     let keyed = lua.create_function(|lua, (data, secret, raw): (Value, Value, Value)| {
-        let both = string(&data, "data").and_then(|data| Ok((data, string(&secret, "secret")?)));
+        let both = long(lua, &data)?.and_then(|data| Ok((data, string(&secret, "secret")?)));
         let code = both.map(|(data, secret)| authenticated::<D>(data, secret));
         error::answer(lua, code.map(|digest| Shown { digest, raw: is_raw(&raw) }))
     })?;
     module.set(format!("hmac_{name}"), keyed)
+}
+
+/// What is hashed, which may be long.
+fn long<'a>(lua: &Lua, data: &'a Value) -> mlua::Result<Result<&'a LuaString, Error>> {
+    let data = string(data, "data");
+    if let Ok(data) = &data {
+        turns::worked(lua, data.as_bytes().len())?;
+    }
+    Ok(data)
 }
 
 fn authenticated<D: Digest + BlockSizeUser>(data: &LuaString, secret: &LuaString) -> Vec<u8> {

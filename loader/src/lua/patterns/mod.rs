@@ -12,6 +12,7 @@ use mlua::{Lua, LuaString, MultiValue, Table, Value};
 use self::matcher::{Failure, Matcher, Part};
 use super::host::Host;
 use super::modules::arguments::bad;
+use super::turns;
 use crate::config::{LUA_MEMORY_BYTES_MAX, LUA_PATTERN_STEPS_MAX};
 use crate::meter::{Meter, Spent, past_deadline};
 
@@ -44,20 +45,47 @@ pub(super) fn functions(lua: &Lua, rust: &Table) -> mlua::Result<()> {
     rust.set("raise", lua.create_function(raise)?)
 }
 
+/// Numbers from which on a step gives no further match: they are on a stack.
+const NUMBERS_MAX: usize = 512;
+
 /// A text, a pattern without anchor, where to search from, where the last match ended, whether the pattern is
-/// anchored, and how many captures are asked for at most.
+/// anchored, and how many matches are asked for at most.
 type Step = (LuaString, LuaString, usize, i64, bool, usize);
 
-/// One match of `gmatch` or `gsub`: where it starts and ends, counted from 0, and its captures.
+/// Matches of `gmatch` or `gsub`: how many numbers each has, then start and end of each, counted from 0, with those
+/// of its captures. A position has -1 for an end, a capture that the pattern does not close -2.
 fn step(lua: &Lua, (text, pattern, from, last, is_anchored, most): Step) -> mlua::Result<MultiValue> {
     let meter = meter(lua, &text)?;
     let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
     let mut matcher = Matcher::new(&text, &pattern, &meter);
-    let Some((start, end)) = next(lua, &mut matcher, from, text.len(), last, is_anchored)? else {
-        return Ok(MultiValue::new());
-    };
-    let mut values = MultiValue::from_iter([position(start), position(end)]);
-    push(lua, &mut values, &matcher, &text, (start, end), most)?;
+    let (mut from, mut last) = (from, last);
+    let mut values = MultiValue::new();
+    for _ in 0..most {
+        let (start, end) = match next(lua, &mut matcher, from, text.len(), last, is_anchored) {
+            Ok(Some(found)) => found,
+            Ok(None) => break,
+            // Found again, and raised, by the step behind these matches.
+            Err(_) if !values.is_empty() => break,
+            Err(problem) => return Err(problem),
+        };
+        let captures = if matcher.has_captures() { matcher.parts() } else { 0 };
+        if values.is_empty() {
+            values.push_back(position(2 + 2 * captures));
+        }
+        values.extend([position(start), position(end)]);
+        for index in 0..captures {
+            values.extend(match matcher.part(index, (start, end)) {
+                Ok(Part::Text(start, end)) => [position(start), position(end)],
+                Ok(Part::Position(at)) => [position(at), Value::Integer(-1)],
+                // Raised when it is asked for.
+                Err(_) => [position(0), Value::Integer(-2)],
+            });
+        }
+        (from, last) = (end, signed(end));
+        if is_anchored || values.len() > NUMBERS_MAX {
+            break;
+        }
+    }
     Ok(values)
 }
 
@@ -74,6 +102,7 @@ fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiV
     }
     if is_plain || !sought.iter().any(|byte| SPECIALS.contains(byte)) {
         let found = memchr::memmem::find(&bytes[from..], &sought).map(|at| from + at);
+        turns::worked(lua, bytes.len() - from)?;
         return Ok(match found {
             Some(at) => MultiValue::from_iter([position(at + 1), position(at + sought.len())]),
             None => MultiValue::from_iter([Value::Nil]),
@@ -87,7 +116,7 @@ fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiV
     };
     let mut values = MultiValue::from_iter([position(start + 1), position(end)]);
     if matcher.has_captures() {
-        push(lua, &mut values, &matcher, &bytes, (start, end), usize::MAX)?;
+        push(lua, &mut values, &matcher, &bytes, (start, end))?;
     }
     Ok(values)
 }
@@ -103,7 +132,7 @@ fn first(lua: &Lua, (text, pattern, init, _): &Search) -> mlua::Result<MultiValu
         return Ok(MultiValue::from_iter([Value::Nil]));
     };
     let mut values = MultiValue::new();
-    push(lua, &mut values, &matcher, &bytes, found, usize::MAX)?;
+    push(lua, &mut values, &matcher, &bytes, found)?;
     Ok(values)
 }
 
@@ -197,16 +226,15 @@ fn next(
     Ok(None)
 }
 
-/// Adds what a match gives, `most` at most.
+/// Adds what a match gives.
 fn push(
     lua: &Lua,
     values: &mut MultiValue,
     matcher: &Matcher<'_>,
     text: &[u8],
     found: (usize, usize),
-    most: usize,
 ) -> mlua::Result<()> {
-    for index in 0..matcher.parts().min(most) {
+    for index in 0..matcher.parts() {
         values.push_back(match matcher.part(index, found).map_err(failed)? {
             Part::Text(start, end) => Value::String(lua.create_string(&text[start..end])?),
             Part::Position(at) => position(at + 1),

@@ -87,12 +87,13 @@ const FUNCTIONS: &[(&str, &str)] = &[
 
 /// The arguments as dynamic values.
 pub(super) fn lower(plan: &Plan, lua: &Lua, args: MultiValue) -> Result<Vec<Val>, Error> {
-    Ok(plan.lower(lua, args, &Plan::meter(None))?.into_iter().map(Val::from).collect())
+    let keys = plan.keys(lua).unwrap();
+    Ok(plan.lower(&keys, args, &Plan::meter(None))?.into_iter().map(Val::from).collect())
 }
 
 /// What Lua gets for `value`.
 pub(super) fn lift(plan: &Plan, lua: &Lua, value: &Val) -> MultiValue {
-    plan.lift(lua, Some(&bulk::Value::Val(value.clone()))).unwrap()
+    plan.lift(lua, &plan.keys(lua).unwrap(), Some(&bulk::Value::Val(value.clone()))).unwrap()
 }
 
 /// What was made of `value` as data, and of that as an argument.
@@ -513,7 +514,7 @@ fn whole_values_are_lifted_like_dynamic_ones() {
         for results in [Results::Pair, Results::Table] {
             let plan = types.plan_with(name, results);
             let first = |values: MultiValue| values.into_iter().next().unwrap();
-            let one = first(plan.lift(&lua, Some(&whole)).unwrap());
+            let one = first(plan.lift(&lua, &plan.keys(&lua).unwrap(), Some(&whole)).unwrap());
             let other = first(lift(&plan, &lua, &Val::from(whole.clone())));
             assert_lua_equal(&lua, &one, &other, &format!("{name}: {whole:?}"));
         }
@@ -527,8 +528,9 @@ fn whole_values_are_lifted_like_dynamic_ones() {
 fn no_result_is_nil() {
     let lua = Lua::new();
     let plan = Plan::new(&[], None, Results::Pair);
-    let lifted: Vec<Value> = plan.lift(&lua, None).unwrap().into_iter().collect();
+    let keys = plan.keys(&lua).unwrap();
+    let lifted: Vec<Value> = plan.lift(&lua, &keys, None).unwrap().into_iter().collect();
     assert!(lifted.iter().all(Value::is_nil));
-    let error = plan.lift(&lua, Some(&bulk::Value::Val(Val::Bool(true)))).unwrap_err();
+    let error = plan.lift(&lua, &keys, Some(&bulk::Value::Val(Val::Bool(true)))).unwrap_err();
     assert!(error.to_string().contains("a value is not of the type of its signature"), "{error}");
 }
