@@ -241,6 +241,20 @@ fn config(loader: &Loader, options: &Options) -> Exit {
         ("seal", sealed, options.sealing.source.to_string()),
         ("ca-file", ca_files, options.ca_files.source.to_string()),
     ];
+    let keys: Vec<String> = options.verify_keys.iter().map(|key| path(key)).collect();
+    let demanded = [
+        ("verify-key", "--verify-key", (!keys.is_empty()).then(|| keys.join(", "))),
+        (
+            "minimum-compiler",
+            "--minimum-compiler",
+            options.minimum_compiler.map(|version| version.to_string()),
+        ),
+        ("deny-list", "--deny-list", options.deny_list.as_deref().map(path)),
+    ];
+    for (name, flag, value) in demanded {
+        let source = if value.is_some() { Source::Flag(flag) } else { Source::Default };
+        rows.push((name, value.unwrap_or_else(|| "(unset)".to_owned()), source.to_string()));
+    }
     for Listed { path, value, source, effect } in loader.settings().listed() {
         let effect = match effect {
             Effect::Applied => "",

@@ -211,7 +211,8 @@ fn calls_that_fail() {
 fn settings_are_printed_with_their_sources() {
     let built = mixed();
     let mut command = command();
-    command.arg("--bundle").arg(built.as_ref()).args(["--set", "prometheus.address=a:1", "config"]);
+    command.arg("--bundle").arg(built.as_ref()).args(["--set", "prometheus.address=a:1"]);
+    command.args(["--minimum-compiler", "48.0.0", "config"]);
     command
         .env("WIPPY_LOG_FORMAT", "json")
         .env("WIPPY_ROOT", "/")
@@ -223,6 +224,8 @@ fn settings_are_printed_with_their_sources() {
         ("root", "\"/\"", "environment `WIPPY_ROOT`"),
         ("seal", "false", "default"),
         ("ca-file", "[]", "default"),
+        ("minimum-compiler", "48.0.0", "`--minimum-compiler`"),
+        ("deny-list", "(unset)", "default"),
         ("logger.encoding", "\"json\"", "environment `WIPPY_LOG_FORMAT`"),
         ("prometheus.address", "\"a:1\"", "`--set`"),
         ("prometheus.enabled", "false", "default"),

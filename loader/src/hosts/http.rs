@@ -56,12 +56,15 @@ type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (inner, entry, rules) = (self.inner.upgrade(), Arc::clone(&self.entry), self.rules.clone());
         let timeouts = timeouts(options, self.longest_wait);
+        if let Some(inner) = &inner {
+            inner.carry_trace(request.headers_mut());
+        }
         Box::new(async move {
             // Nothing runs without its loader.
             let inner = inner.ok_or(Error::ConnectionTerminated)?;

@@ -32,6 +32,8 @@ where
     let limits = BodyLimits { max: site.body_max, deadline: after(site.times.read), stall: site.times.stall };
     let request_id = request_id(parts.headers.get(REQUEST_ID));
     let declared = body.size_hint().lower();
+    let mut context = site.context.clone();
+    let mut answering = site.loader.begin_request(&parts, &request_id, &mut context);
     let visit = Visit {
         request_id: request_id.clone(),
         parts,
@@ -39,7 +41,7 @@ where
         fate,
         peer,
         forwarded_for: None,
-        context: site.context.clone(),
+        context,
         identified: false,
         deadline: after(site.times.write),
     };
@@ -50,7 +52,8 @@ where
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         answer.headers_mut().insert(REQUEST_ID, id);
     }
-    answer.map(|body| Held::body(body, None, (ticket, site)))
+    answering.answered(answer.status());
+    answer.map(|body| Held::body(body, None, (ticket, answering, site)))
 }
 
 /// Finds the router of a request and lets it answer.

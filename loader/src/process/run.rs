@@ -182,11 +182,12 @@ async fn live(
     inner: Arc<Inner>,
     process: Arc<Process>,
     code: Code,
-    context: Context,
+    mut context: Context,
     place: Admitted,
     seat: Seat,
 ) {
     let id = Arc::clone(&process.entry);
+    let span = inner.telemetry.process(&id, &mut context.trace);
     let body = AssertUnwindSafe(code.run(Arc::clone(&inner), context)).catch_unwind();
     let ends = async {
         let exit = OnWorker::new(place, body).await;
@@ -202,6 +203,7 @@ async fn live(
     if let Some(terminal) = &process.terminal {
         terminal.reset();
     }
+    span.end(exit.as_ref().err());
     inner.processes.ended(&process, exit);
 }
 

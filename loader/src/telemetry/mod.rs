@@ -13,6 +13,8 @@ mod metrics;
 #[cfg(feature = "otel")]
 mod otlp;
 mod propagation;
+#[cfg(all(feature = "http", feature = "lua"))]
+mod request;
 #[cfg(feature = "http")]
 mod services;
 mod trace;
@@ -81,6 +83,12 @@ impl Telemetry {
     /// What counts the calls of `id`.
     pub(crate) fn entry(&self, id: &Arc<EntryId>) -> Seen {
         Seen { id: Arc::clone(id), counts: self.metrics.counts(id) }
+    }
+
+    /// Begins the span of a process of `id`; `trace` becomes that of what happens in it.
+    #[cfg(feature = "lua")]
+    pub(crate) fn process(&self, id: &EntryId, trace: &mut TraceContext) -> Span {
+        self.tracer.process(trace, id)
     }
 
     /// Begins a call; `trace`, which its context carries, becomes that of its span.

@@ -37,6 +37,48 @@ impl Telemetry {
     }
 }
 
+/// A span that nobody collects.
+#[cfg(feature = "lua")]
+pub(crate) struct Span;
+
+#[cfg(feature = "lua")]
+impl Telemetry {
+    pub(crate) fn process(&self, _: &EntryId, _: &mut TraceContext) -> Span {
+        Span
+    }
+}
+
+#[cfg(feature = "lua")]
+impl Span {
+    pub(crate) fn end(self, _: Option<&Error>) {}
+}
+
+/// A request that is answered.
+#[cfg(all(feature = "http", feature = "lua"))]
+pub(crate) struct Answering;
+
+#[cfg(all(feature = "http", feature = "lua"))]
+impl crate::loader::Loader {
+    pub(crate) fn begin_request(
+        &self,
+        _: &http::request::Parts,
+        _: &str,
+        _: &mut crate::context::Context,
+    ) -> Answering {
+        Answering
+    }
+}
+
+#[cfg(all(feature = "http", feature = "lua"))]
+impl Answering {
+    pub(crate) fn answered(&mut self, _: http::StatusCode) {}
+}
+
+#[cfg(feature = "http")]
+impl crate::loader::Inner {
+    pub(crate) fn carry_trace(&self, _: &mut http::HeaderMap) {}
+}
+
 impl Call {
     pub(crate) fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         self.0.scope(future)

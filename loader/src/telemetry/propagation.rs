@@ -26,6 +26,22 @@ impl Loader {
     }
 }
 
+#[cfg(feature = "http")]
+impl crate::loader::Inner {
+    /// Gives a request that the call on this thread makes the headers of its trace, unless it has its own.
+    pub(crate) fn carry_trace(&self, headers: &mut http::HeaderMap) {
+        let Some(trace) = super::current_trace().filter(|_| !headers.contains_key("traceparent")) else {
+            return;
+        };
+        for (name, value) in inject(&self.settings.otel, &trace) {
+            // What came in may hold what can't be sent.
+            if let Ok(value) = value.parse() {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
 fn extract<'h>(otel: &Otel, header: impl Fn(&str) -> Option<&'h str>) -> TraceContext {
     if !otel.http.extract_headers || !propagates(otel, "tracecontext") {
         return TraceContext::default();

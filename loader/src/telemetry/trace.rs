@@ -133,6 +133,8 @@ pub(crate) struct Tracer {
     /// Part of new traces that is kept; none when nothing is exported.
     sampled: Option<f64>,
     calls: bool,
+    #[cfg(feature = "lua")]
+    processes: bool,
     dropped: AtomicU64,
     #[cfg(feature = "otel")]
     pub(super) queue: super::otlp::Queue,
@@ -144,6 +146,8 @@ impl Tracer {
         Self {
             sampled: exports.then_some(otel.sample_rate),
             calls: otel.interceptor_enabled,
+            #[cfg(feature = "lua")]
+            processes: otel.process.enabled && otel.process.trace_lifecycle,
             dropped: AtomicU64::new(0),
             #[cfg(feature = "otel")]
             queue: super::otlp::Queue::default(),
@@ -168,6 +172,15 @@ impl Tracer {
         } else {
             Span(None)
         }
+    }
+
+    /// Begins the span of a process of `id`, from its start to its end.
+    #[cfg(feature = "lua")]
+    pub(super) fn process(self: &Arc<Self>, trace: &mut TraceContext, id: &EntryId) -> Span {
+        if !self.processes {
+            return Span::none();
+        }
+        self.begin(trace, SpanKind::Internal, || format!("process {id}"))
     }
 
     /// Begins a span below `trace`, if anybody collects it; `trace` becomes that of what happens inside.
@@ -233,6 +246,19 @@ struct Open {
 }
 
 impl Span {
+    /// One that nobody collects.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Notes that it failed; it goes on.
+    #[cfg(all(feature = "http", feature = "lua"))]
+    pub(super) fn failed(&mut self, kind: ErrorKind, message: String) {
+        if let Some(open) = &mut self.0 {
+            open.record.failed = Some((kind, message));
+        }
+    }
+
     /// Adds what is known of it.
     pub fn attribute(&mut self, name: &'static str, value: impl Into<String>) {
         if let Some(open) = &mut self.0 {

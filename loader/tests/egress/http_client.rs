@@ -495,3 +495,27 @@ fn text(data: &Data) -> &[u8] {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn requests_carry_the_trace_of_their_call() {
+    let (_server, url) = describing().await;
+    let app = App::of("return http_client.get(url).body");
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let header = |name: &str| match name {
+        "traceparent" => Some(parent),
+        "tracestate" => Some("vendor=1"),
+        _ => None,
+    };
+    let context = app.loader.trace_of_request(with_policies(&app.loader, &["all"]), header);
+    let text = |data| match data {
+        Data::String(bytes) => String::from_utf8(bytes).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let seen = text(app.run_with(&url, Data::Nil, context).await);
+    assert!(
+        seen.contains(&format!("traceparent: {parent}")) && seen.contains("tracestate: vendor=1"),
+        "{seen}"
+    );
+    let seen = text(app.run(&url).await);
+    assert!(!seen.contains("traceparent"), "{seen}");
+}

@@ -147,3 +147,91 @@ async fn what_takes_too_long_to_end_is_cut_off() {
     assert!(answer.into_body().collect().await.is_err());
     drop((loader, built));
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_a_408() {
+    let source = "local body, err = req:body()\nif err then return nil, err end\nres:write(body)";
+    let app = App::new(lua(registry("timeouts: {read: \"100ms\"}", ""), "f", "POST /", source)).await;
+    let refused = raw(&app, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na").await;
+    assert!(refused.starts_with("HTTP/1.1 408 "), "{refused}");
+    assert_eq!(app.post("/", "ab").await.short(), (200, "ab"));
+}
+
+#[tokio::test]
+async fn a_function_that_is_too_busy_is_a_503_that_says_when_to_come_back() {
+    let busy = r#"
+- {name: e, kind: http.endpoint, meta: {router: api}, method: GET, path: /, func: busy}
+- name: busy
+  kind: function.lua
+  modules: [http, time]
+  pool: {type: static, workers: 1}
+  source: |
+    return function(holds)
+      if holds then require("time").sleep("1h") end
+      require("http").response():write("served")
+    end
+"#;
+    let app = App::new(registry("timeouts: {write: \"100ms\"}", "").entries(busy)).await;
+    let loader = app.loader.clone();
+    let holding = tokio::spawn(async move {
+        loader.call_data("app:busy", vec![loader::Data::Bool(true)], loader::Context::default()).await
+    });
+    while app.loader.pools().iter().all(|pool| pool.busy == 0) {
+        tokio::task::yield_now().await;
+    }
+    let refused = app.get("/").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{}", refused.text());
+    assert_eq!(refused.json()["error"]["kind"], "UNAVAILABLE");
+    holding.abort();
+    assert!(holding.await.is_err());
+    assert_eq!(app.get("/").await.short(), (200, "served"));
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_streams_at_once() {
+    let held = r#"
+- {name: e, kind: http.endpoint, meta: {router: api}, method: POST, path: /, func: held}
+- name: held
+  kind: function.lua
+  modules: [http]
+  pool: {type: inline}
+  source: |
+    return function()
+      require("http").response():write((require("http").request():body()))
+    end
+"#;
+    let app = App::new(registry("", "").entries(held)).await;
+    let io = TokioIo::new(TcpStream::connect(app.address()).await.unwrap());
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let most = usize::try_from(loader::config::HTTP_STREAMS_MAX).unwrap();
+    let mut answers = tokio::task::JoinSet::new();
+    let mut bodies = Vec::new();
+    for _ in 0..most + 2 {
+        let (body, rest) = tokio::sync::oneshot::channel::<Bytes>();
+        bodies.push(body);
+        let frames = futures_util::stream::once(async move {
+            Ok::<_, std::convert::Infallible>(hyper::body::Frame::data(rest.await.unwrap()))
+        });
+        let request = http::Request::post(format!("http://{}/", app.address()));
+        let request = request.body(http_body_util::StreamBody::new(Box::pin(frames))).unwrap();
+        let mut sender = sender.clone();
+        answers.spawn(async move {
+            sender.ready().await.unwrap();
+            sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes()
+        });
+    }
+    let busy = || app.loader.pools().iter().map(|pool| pool.busy).sum::<usize>();
+    while busy() < most {
+        tokio::task::yield_now().await;
+    }
+    // Another connection is served, this one has its fill; the rest is served when others end.
+    assert_eq!(app.post("/", "other").await.text(), "other");
+    assert_eq!(busy(), most);
+    for body in bodies {
+        body.send(Bytes::from_static(b"x")).unwrap();
+    }
+    while let Some(answer) = answers.join_next().await {
+        assert_eq!(answer.unwrap(), "x");
+    }
+}

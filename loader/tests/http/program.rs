@@ -408,6 +408,21 @@ async fn a_variable_that_is_missing_stops_boot() {
     assert!(lines[1].starts_with(wrong), "{lines:?}");
 }
 
+#[tokio::test]
+async fn what_a_request_does_is_in_its_trace() {
+    let built = lua(registry(STARTS, ""), "f", "GET /", "print('done')").build();
+    let mut program = Program::start(&built, &["--log-format", "json"]);
+    let listens = program.line("listens on ").await;
+    let listens: serde_json::Value = serde_json::from_str(&listens).unwrap();
+    let address = listens["message"].as_str().unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = http::Request::get("/").header("traceparent", parent).header("x-request-id", "mine");
+    let answer = Client::new(address).await.ask(request, "").await;
+    assert_eq!(answer.header("x-request-id"), "mine");
+    let line: serde_json::Value = serde_json::from_str(&program.line("done").await).unwrap();
+    assert_eq!(line["trace"], "0af7651916cd43dd8448eb211c80319c", "{line}");
+}
+
 /// A service manager, which reads its messages at once.
 struct Manager(mpsc::UnboundedReceiver<String>);
 

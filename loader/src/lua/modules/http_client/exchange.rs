@@ -119,6 +119,7 @@ impl Caller {
         if let Some(length) = length {
             request.headers_mut().insert(CONTENT_LENGTH, length.into());
         }
+        self.inner.carry_trace(request.headers_mut());
         let egress = &self.inner.egress;
         let route = route.of_egress();
         let sent = egress.send(&self.entry, &self.rules, target, request, &route, Timeouts::default());
