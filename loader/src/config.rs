@@ -334,6 +334,9 @@ pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(120);
 pub const HTTP_STALL_TIME: Duration = Duration::from_secs(60);
 /// Default of the time that requests have to end when a server stops (`lifecycle.stop_timeout`).
 pub const HTTP_STOP_TIME: Duration = Duration::from_secs(10);
+/// How long a stopping server still answers on connections of HTTP/1 that rest: a request may be on its way, and
+/// nothing in that version tells the client beforehand.
+pub const HTTP_LINGER_TIME: Duration = Duration::from_millis(500);
 /// Wait before the next try to accept a connection, after the system had no room for one.
 pub const HTTP_ACCEPT_WAIT: Duration = Duration::from_millis(50);
 /// What `Retry-After` says when a function is too busy.

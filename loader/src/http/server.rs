@@ -1,9 +1,12 @@
 //! Listening: connections are accepted, read within limits, and let to their end when the server stops.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,7 +23,7 @@ use super::visit::Peer;
 use super::watch::{Watch, Watched};
 use crate::config::{
     HTTP_ACCEPT_WAIT, HTTP_CONNECTIONS_MAX, HTTP_HANDSHAKE_TIME, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
-    HTTP_STREAMS_MAX,
+    HTTP_LINGER_TIME, HTTP_STREAMS_MAX,
 };
 use crate::error::Error;
 
@@ -121,8 +124,7 @@ async fn accept(listener: TcpListener, current: Arc<Current>, mut draining: watc
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             (accepted, permit) = accepted => match (accepted, permit) {
                 (Ok((stream, address)), Ok(permit)) => {
-                    let (site, current) = (current.get(), Arc::clone(&current));
-                    let connection = connection(stream, address, site, current, drained.clone());
+                    let connection = connection(stream, address, Arc::clone(&current), drained.clone());
                     connections.spawn(held(permit, connection));
                 }
                 // No descriptor is left, or the client went away: neither lasts.
@@ -130,8 +132,24 @@ async fn accept(listener: TcpListener, current: Arc<Current>, mut draining: watc
             },
         }
     }
-    drop(listener);
+    // Clients that are connected already may have sent requests. The listener is asked itself: what tokio knows of it
+    // may be older than its queue.
+    if let Ok(listener) = listener.into_std() {
+        while let Some((stream, address)) = waiting(&listener)
+            && let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
+        {
+            let connection = connection(stream, address, Arc::clone(&current), drained.clone());
+            connections.spawn(held(permit, connection));
+        }
+    }
     while connections.join_next().await.is_some() {}
+}
+
+/// A connection in the queue of a listener, which does not block.
+fn waiting(listener: &std::net::TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    let (stream, address) = listener.accept().ok()?;
+    stream.set_nonblocking(true).ok()?;
+    Some((TcpStream::from_std(stream).ok()?, address))
 }
 
 /// Waits until the server stops.
@@ -144,14 +162,14 @@ async fn held(_permit: OwnedSemaphorePermit, connection: impl Future<Output = ()
     connection.await;
 }
 
-/// Serves one connection to its end; `site` is the one that it began with.
+/// Serves one connection to its end.
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
-    site: Arc<Site>,
     current: Arc<Current>,
     draining: watch::Receiver<bool>,
 ) {
+    let site = current.get();
     // Answers are small, and none should wait for the next.
     let _ = stream.set_nodelay(true);
     let watch = Watch::new(site.times.patience);
@@ -180,23 +198,39 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     current: Arc<Current>,
     mut draining: watch::Receiver<bool>,
 ) {
-    let counted = watch.clone();
+    let (counted, closing) = (watch.clone(), Arc::new(AtomicBool::new(false)));
+    let closes = Arc::clone(&closing);
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let (site, ticket) = (current.get(), counted.request());
-        async move { Ok::<_, std::convert::Infallible>(serve(site, peer, request, ticket).await) }
+        let (site, ticket, closes) = (current.get(), counted.request(), Arc::clone(&closes));
+        async move {
+            let is_http1 = request.version() < Version::HTTP_2;
+            let mut answer = serve(site, peer, request, ticket).await;
+            if is_http1 && closes.load(Ordering::Relaxed) {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let mut exhausted = std::pin::pin!(watch.exhausted());
-    let mut is_draining = false;
+    let lingering = async {
+        requested(&mut draining).await;
+        closing.store(true, Ordering::Relaxed);
+        if !watch.is_http2() {
+            tokio::time::sleep(HTTP_LINGER_TIME).await;
+        }
+    };
+    let mut lingering = std::pin::pin!(lingering);
+    let mut has_lingered = false;
     loop {
         tokio::select! {
             // What a client did wrong was answered, as far as it could be.
             _ = connection.as_mut() => return,
             () = exhausted.as_mut() => return,
-            () = requested(&mut draining), if !is_draining => {
-                is_draining = true;
+            () = lingering.as_mut(), if !has_lingered => {
+                has_lingered = true;
                 connection.as_mut().graceful_shutdown();
             }
         }

@@ -73,6 +73,11 @@ impl Watch {
         Ticket(self.clone())
     }
 
+    /// Whether its preface said so.
+    pub(super) fn is_http2(&self) -> bool {
+        self.state().is_http2 == Some(true)
+    }
+
     fn has_read(&self, bytes: &[u8]) {
         let mut state = self.state();
         let is_http2 = *state.is_http2.get_or_insert_with(|| bytes.starts_with(b"PRI"));

@@ -138,6 +138,23 @@ async fn requests_under_way_end_and_new_ones_are_refused() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_on_its_way_when_a_server_stops_is_answered() {
+    let app = App::new(lua(registry("", ""), "hello", "GET /", "res:write('hello')")).await;
+    let mut client = app.client().await;
+    assert_eq!(client.ask(http::Request::get("/"), "").await.header("connection"), "");
+    let waits = TcpStream::connect(app.address()).await.unwrap();
+    let App { server, .. } = app;
+    let stopping = tokio::spawn(server.stop(Some(Duration::from_secs(60))));
+    // The server is told.
+    tokio::task::yield_now().await;
+    let answer = client.ask(http::Request::get("/"), "").await;
+    assert_eq!((answer.short(), answer.header("connection")), ((200, "hello"), "close"));
+    assert!(client.try_ask(http::Request::get("/"), "").await.is_err());
+    drop(waits);
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
 async fn what_takes_too_long_to_end_is_cut_off() {
     let source = "res:write('begun')\nres:flush()\nrequire('time').sleep('1h')";
     let app = App::new(lua(registry("", ""), "slow", "GET /", source)).await;
