@@ -34,8 +34,10 @@ pub const RESERVED_BYTES_MAX: u64 = 64 << 40;
 /// What the engine keeps of an instance beside memories and tables, in bytes; by its functions and globals.
 pub const INSTANCE_METADATA_BYTES_MAX: usize = 64 << 20;
 /// Memory that a slot of the reservation keeps for its next instance, in bytes of each memory: clearing it is
-/// faster than having the system take it away and give it back.
-pub const MEMORY_KEPT_BYTES: usize = 64 << 10;
+/// faster than having the system take it away and give it back. Where the kernel tells (`PAGEMAP_SCAN`, Linux 6.7),
+/// so much of what was touched, wherever it lies; elsewhere so much from the memory's start.
+/// `loader/benches/resident.rs` compares.
+pub const MEMORY_KEPT_BYTES: usize = 256 << 10;
 /// The same of each table.
 pub const TABLE_KEPT_BYTES: usize = 16 << 10;
 /// Default of the memory that all guests have together, over both engines and Lua: so many parts out of so

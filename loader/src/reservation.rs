@@ -105,6 +105,7 @@ impl Reservation {
             .max_core_instance_size(INSTANCE_METADATA_BYTES_MAX)
             .max_memory_size(usize::try_from(MEMORY_BYTES).unwrap_or(usize::MAX))
             .table_elements(elements)
+            .pagemap_scan(Enabled::Auto)
             .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
             .table_keep_resident(TABLE_KEPT_BYTES)
             // Where the system tells which pages were written to, these are cleared, wherever they lie: a stack of a

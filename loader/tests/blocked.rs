@@ -107,6 +107,47 @@ fn five_thousand_guests_sleep_on_two_threads() {
     assert_eq!(loader.memory().used, 0);
 }
 
+/// Slot, instance, memory, open folder and table of a call are free when its drop returns.
+#[test]
+fn a_dropped_call_leaves_nothing() {
+    let more = "pool: {workers: 1}\nimports: [\"wasi:cli\", \"wasi:filesystem\"]\n\
+                wasi: {mounts: [{fs: data, guest: /data}]}";
+    let built = || {
+        Registry::new()
+            .entries("- name: data\n  kind: fs.directory\n  directory: data\n")
+            .guest("read", REACH, "read", more)
+            .guest("read-stdin", REACH, "read-stdin", more)
+            .file("data/there", "text")
+            .build()
+    };
+    let Err(root) = child("a_dropped_call_leaves_nothing", built) else { return };
+    let loader = open(&root);
+    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let ask = || loader.call_with_streams("app:read-stdin", &[], Context::default(), Streams::of_process());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let there = loader.call("app:read", &[Val::String("there".into())]).await;
+        assert_eq!(there, Ok(Some(Val::Result(Ok(Some(Box::new(Val::String("text".into()))))))));
+        let before = descriptors();
+        for _ in 0..100 {
+            let mut call = Box::pin(ask());
+            while loader.instances().live == 0 || descriptors() == before {
+                tokio::select! {
+                    biased;
+                    outcome = &mut call => panic!("it returned {outcome:?}"),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+            assert!(loader.memory().used > 0);
+            drop(call);
+            let busy: usize = loader.pools().iter().map(|pool| pool.busy).sum();
+            assert_eq!((busy, loader.instances().live, loader.memory().used), (0, 0, 0));
+            assert_eq!(descriptors(), before);
+        }
+    });
+    println!("all wait");
+}
+
 #[test]
 fn five_thousand_guests_that_read_need_a_few_threads() {
     let more = "pool: {type: inline}\nimports: [\"wasi:cli\", \"wasi:filesystem\"]\n\

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use registry_schema::authored::network::Destination;
 use registry_schema::authored::scalar::Templated;
-use registry_schema::authored::wasm::{EnvMapping, Network, Wasi};
+use registry_schema::authored::wasm::{EnvMapping, Limits, Network, Wasi};
 use registry_schema::grants::Group;
 use registry_schema::manifest::WasmEntry;
 use registry_schema::{EntryId, ErrorKind, Namespace};
@@ -101,6 +101,7 @@ impl Given {
         let variables: Result<_, Error> = wasi.env.iter().map(variable).collect();
         let mounts: Result<_, Error> =
             wasi.mounts.iter().map(|mount| Mount::read(inner, own, mount)).collect();
+        let limits = inner.settings.wasm.limits.fill(wasm.limits.clone().unwrap_or_default());
         Ok(Self {
             entry: Arc::clone(entry),
             args: args?,
@@ -108,7 +109,7 @@ impl Given {
             variables: variables?,
             mounts: mounts?,
             allow: allowed(&environment, own, wasm.network.as_ref())?,
-            sockets: socket_limits(&environment, own, wasm)?,
+            sockets: socket_limits(&environment, own, &limits)?,
             log: Arc::clone(&inner.log),
         })
     }
@@ -147,18 +148,17 @@ impl Given {
     }
 }
 
-/// The limits of an entry's sockets.
+/// What `limits` say of sockets.
 fn socket_limits(
     environment: &Environment<'_>,
     own: &Namespace,
-    wasm: &WasmEntry,
+    limits: &Limits,
 ) -> Result<SocketLimits, Error> {
-    let limits = wasm.limits.as_ref();
-    let open_max = match limits.and_then(|limits| limits.max_open_sockets.as_ref()) {
+    let open_max = match &limits.max_open_sockets {
         Some(maximum) => environment.resolve(own, "limits.max_open_sockets", maximum)?,
         None => SOCKETS_OPEN_MAX,
     };
-    let longest = limits.and_then(|limits| limits.socket_timeout_ms.as_ref());
+    let longest = limits.socket_timeout_ms.as_ref();
     let longest =
         longest.map(|longest| environment.resolve(own, "limits.socket_timeout_ms", longest)).transpose()?;
     Ok(SocketLimits {

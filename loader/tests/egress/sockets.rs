@@ -140,6 +140,20 @@ async fn sockets_of_a_call_are_bounded() {
     }
 }
 
+/// An application's own number holds where an entry says nothing.
+#[tokio::test]
+async fn an_application_bounds_the_sockets_of_all_its_entries() {
+    let built = Registry::new()
+        .file(".wippy.yaml", "wasm: {limits: {max_open_sockets: 2}}\n")
+        .guest("three", GUEST, "sockets", "imports: [\"wasi:sockets\"]\nlimits: {max_open_sockets: 3}")
+        .guest("default", GUEST, "sockets", "imports: [\"wasi:sockets\"]")
+        .build();
+    let loader = open(&built);
+    for (name, count) in [("app:three", 3), ("app:default", 2)] {
+        assert_eq!(loader.call(name, &[Val::U32(1_000)]).await, Ok(Some(Val::U32(count))), "{name}");
+    }
+}
+
 /// Connections that a guest accepts count like sockets that it makes: one too many is closed.
 #[tokio::test]
 async fn accepted_connections_are_bounded() {
