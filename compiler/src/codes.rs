@@ -256,11 +256,11 @@ codes! {
         "The text is not valid Lua 5.4 with the documented type annotations. The place is that in the text \
          itself, also when it stands inside a definition file. One fault of the grammar is reported for each \
          source."
-    E0417 LuaTypeAsValue Warning "a Lua type is used as a value; the entry is unavailable"
-        "Types are checked by tools and erased by the build: `User(data)`, `User:is(data)` and reflection need \
-         validators at run time, which are not built. Running without them would let through what was meant \
-         to be refused, so the entry is carried and calls to it fail. Check the value yourself, or cast it \
-         without a check, `data as User`."
+    E0417 LuaTypeAsValue Warning "a Lua type can't be used as a value; the entry is unavailable"
+        "`User(data)`, `User:is(data)` and reflection need a validator at run time, which is made of the type. One \
+         that it names is not known, or it is too big when its parameters are filled in. Running without it would \
+         let through what was meant to be refused, so the entry is carried and calls to it fail. Check the value \
+         yourself, or cast it without a check, `data as User`."
     E0418 LuaLimit Error "a Lua source exceeds a limit"
         "Lua bounds local variables, captured variables, registers and nesting of a function, and the build \
          the size of a source. Split the function, put variables into a table, or move a part into a library."

@@ -7,26 +7,25 @@
 use super::mistake::Mistake;
 use super::parser::Parser;
 use super::token::{Kind, shortened};
-use super::types::{Field, FunctionType, Generic, Table, Type, any};
+use super::types::{Check, Field, FunctionType, Generic, Table, Type, any};
+use super::validators::Unusable;
+use super::value::Value;
 use crate::diagnostic::Code;
 
 /// Names that take no arguments: behind them `<` compares.
 const SIMPLE: &[&str] =
     &["any", "boolean", "error", "integer", "never", "number", "string", "thread", "unknown"];
 
-/// The fault that the type `name` is used as a value.
-pub(super) fn as_value(name: &str, at: usize) -> Mistake {
-    let name = shortened(name);
-    let (message, help) = match name.as_str() {
-        "typeof" => (
-            "`typeof` gives types as values, but there are none at run time".to_owned(),
-            "`type(value)` gives the name of a value's type".to_owned(),
-        ),
-        _ => (
-            format!("`{name}` is a type and is used as a value, but run-time validators are not built"),
-            format!("check the value yourself, or cast it without a check: `value as {name}`"),
-        ),
+/// The fault that a type can't be used as a value.
+pub(super) fn as_value(problem: &Unusable, at: usize) -> Mistake {
+    let message = match problem {
+        Unusable::Name(name) => {
+            format!("a type that is used as a value needs the type `{}`, which is not known", shortened(name))
+        }
+        Unusable::TooBig => "a type that is used as a value has too many parts".to_owned(),
+        Unusable::Lines => "a type that is used as a value has a text of several lines".to_owned(),
     };
+    let help = "check the value yourself, or cast it without a check: `value as T`".to_owned();
     Mistake { code: Code::LuaTypeAsValue, at, message, help: Some(help) }
 }
 
@@ -136,7 +135,11 @@ impl<'s> Parser<'s> {
                 self.erase()?;
                 ty = list_of(ty);
             } else if self.is("@") {
-                self.validator()?;
+                let check = self.validator()?;
+                match &mut ty {
+                    Type::Checked(_, checks) => checks.push(check),
+                    _ => ty = Type::Checked(Box::new(ty), vec![check]),
+                }
             } else {
                 return Ok(ty);
             }
@@ -144,22 +147,25 @@ impl<'s> Parser<'s> {
     }
 
     /// `@name` and its arguments, which are literals.
-    fn validator(&mut self) -> Result<(), Mistake> {
+    fn validator(&mut self) -> Result<Check, Mistake> {
         self.erase()?;
-        self.erase_name()?;
+        let mut check = Check { name: self.erase_name()?.to_owned(), arguments: Vec::new() };
         // In the next line it begins a statement.
         if !self.is("(") || !self.is_on_same_line() {
-            return Ok(());
+            return Ok(check);
         }
         self.erase()?;
         while !self.is(")") {
-            self.literal()?;
+            if let Type::Literal(written) = self.literal()? {
+                check.arguments.push(written);
+            }
             if !self.is(",") {
                 break;
             }
             self.erase()?;
         }
-        self.erase_fixed(")")
+        self.erase_fixed(")")?;
+        Ok(check)
     }
 
     fn literal(&mut self) -> Result<Type, Mistake> {
@@ -218,7 +224,7 @@ impl<'s> Parser<'s> {
         self.primary()
     }
 
-    /// `typeof(expression)`, whatever type that is, or a type of that name.
+    /// `typeof(expression)`, that of a variable if it says one, or a type of that name.
     fn type_of(&mut self) -> Result<Type, Mistake> {
         if !self.peek_is(0, "(") {
             return self.named();
@@ -226,6 +232,11 @@ impl<'s> Parser<'s> {
         self.erase()?;
         let open = self.token.start;
         self.erase_fixed("(")?;
+        let is_single = self.peek_is(0, ")");
+        let known = match self.token.kind {
+            Kind::Name(name) if is_single => self.scope.ty(name).cloned(),
+            _ => None,
+        };
         let mut depth = 1;
         while depth > 0 {
             match self.token.kind {
@@ -236,12 +247,15 @@ impl<'s> Parser<'s> {
             }
             self.erase()?;
         }
-        Ok(any())
+        Ok(known.unwrap_or_else(any))
     }
 
     fn named(&mut self) -> Result<Type, Mistake> {
         let mut name = self.erase_name()?.to_owned();
         while self.is(".") {
+            if let Some(Value::Module(module)) = self.scope.known(&name) {
+                self.modules.insert(name.clone(), module.clone());
+            }
             self.erase()?;
             name = format!("{name}.{}", self.erase_name()?);
         }

@@ -7,6 +7,7 @@ use super::expression::{Expression, Form};
 use super::mistake::Mistake;
 use super::parser::Parser;
 use super::token::Kind;
+use super::validators::Used;
 use super::value::Value;
 
 /// Items of a constructor that Lua keeps in registers before it stores them.
@@ -113,7 +114,11 @@ impl<'s> Parser<'s> {
         if let (Form::Global(name), None) = (&read.form, method)
             && VALIDATORS.contains(name)
         {
-            self.validated.push((name, read.at));
+            let used = match *name {
+                "typeof" => self.type_of_argument(),
+                name => Used::Named(name.to_owned()),
+            };
+            self.validated.push((name, read.at, used));
         }
         let taken = self.scope.taken();
         self.scope.take(1 + usize::from(method.is_some()), self.token.start)?;
@@ -121,6 +126,18 @@ impl<'s> Parser<'s> {
         self.scope.give_back(taken);
         let value = self.called(&read.value, method, passed);
         Ok(Expression { form: Form::Call, value, at: read.at })
+    }
+
+    /// The type that `typeof` of what follows is: `(variable)`, or something whose type is seen when it runs.
+    fn type_of_argument(&mut self) -> Used {
+        if !self.is("(") || !self.peek_is(1, ")") {
+            return Used::Unknown;
+        }
+        let name = match self.peek(0).map(|token| &token.kind) {
+            Some(Kind::Name(name)) => *name,
+            _ => return Used::Unknown,
+        };
+        self.scope.ty(name).map_or(Used::Unknown, |ty| Used::Of(ty.clone()))
     }
 
     fn arguments(&mut self) -> Result<Passed, Mistake> {

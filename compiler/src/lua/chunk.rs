@@ -9,7 +9,8 @@ use super::value::Value;
 /// A source without its types, and what is known of it.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
-    /// The source with spaces in place of types: every token is where it was.
+    /// The source with spaces in place of types and `__types` in place of those that are values: every line is where
+    /// it was.
     pub(crate) erased: String,
     /// Calls of `require` with a literal name.
     pub(crate) requires: Vec<Required>,
@@ -23,7 +24,7 @@ pub(crate) struct Chunk {
     pub(crate) returned: Value,
     /// Types that are declared, in order.
     pub(crate) types: Vec<TypeDeclaration>,
-    /// Uses of types as values: what validates at run time is not built.
+    /// Uses of types as values of which no validator can be made.
     pub(crate) validations: Vec<Mistake>,
 }
 

@@ -69,13 +69,14 @@ impl Parser<'_> {
     fn param(&mut self) -> Result<Param, Mistake> {
         let at = self.token.start;
         let name = self.name()?;
-        self.scope.declare(name, at)?;
+        let index = self.scope.declare(name, at)?;
         let is_optional = self.is("?");
         if is_optional {
             self.erase()?;
         }
         let ty = self.annotation()?.map(|ty| if is_optional { Type::Optional(Box::new(ty)) } else { ty });
         let ty = if is_optional { Some(ty.unwrap_or_else(|| Type::Optional(Box::new(any())))) } else { ty };
+        self.scope.annotate(index, ty.clone());
         Ok(Param { name: name.to_owned(), ty })
     }
 }

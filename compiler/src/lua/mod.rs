@@ -3,6 +3,7 @@
 //! - `lexer.rs`, `token.rs`: text to tokens.
 //! - `parser.rs` with `statement.rs`, `function.rs`, `expression.rs`, `call.rs` and `annotation.rs`: the grammar of
 //!   Lua 5.4 with types. `scope.rs` knows names, labels and limits, `value.rs` what values are known to be.
+//! - `validators.rs`: types that are used as values, as Lua that builds them.
 //! - `chunk.rs`, `types.rs`: what comes of a source. `mistake.rs`: what is wrong with it.
 //! - `plan.rs`, `imports.rs`: entries to what the manifest says of them. `lint.rs`: what sources say of others.
 //!
@@ -26,6 +27,7 @@ mod statement;
 mod tests;
 mod token;
 pub(crate) mod types;
+mod validators;
 pub(crate) mod value;
 
 pub(crate) use plan::{LuaPlan, plan};

@@ -4,7 +4,7 @@
 //! Recursive descent as in `lparser.c` of Lua 5.4, rule by rule, so that the same sources are accepted and
 //! refused. Types are read where Lua would refuse what stands there, and blanked out token by token.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use super::chunk::Chunk;
@@ -12,6 +12,7 @@ use super::lexer::{Lexer, shebang};
 use super::mistake::Mistake;
 use super::scope::Scope;
 use super::token::{Kind, Token};
+use super::validators::{Used, Validators, is_built_in};
 
 /// Largest source, in bytes. The largest that people write have a hundredth of it.
 pub(crate) const SOURCE_BYTES_MAX: usize = 4 << 20;
@@ -39,7 +40,9 @@ pub(crate) struct Parser<'s> {
     /// Globals that are read, and where.
     pub(super) globals: Vec<(&'s str, usize)>,
     /// Calls of globals that only validators would make callable.
-    pub(super) validated: Vec<(&'s str, usize)>,
+    pub(super) validated: Vec<(&'s str, usize, Used)>,
+    /// Modules by the variables that hold them and that types are taken from.
+    pub(super) modules: BTreeMap<String, String>,
     /// Globals that are assigned.
     pub(super) assigned: BTreeSet<&'s str>,
 }
@@ -66,11 +69,12 @@ pub(crate) fn parse(source: &str) -> Result<Chunk, Vec<Mistake>> {
         chunk: Chunk::default(),
         globals: Vec::new(),
         validated: Vec::new(),
+        modules: BTreeMap::new(),
         assigned: BTreeSet::new(),
     };
     parser.main().map_err(|mistake| vec![mistake])?;
-    let validations = parser.types_as_values();
-    let erased = parser.erased();
+    let (values, validations) = parser.types_as_values();
+    let erased = parser.erased(values);
     Ok(Chunk { erased, validations, ..parser.chunk })
 }
 
@@ -217,24 +221,44 @@ impl<'s> Parser<'s> {
         self.nesting -= levels;
     }
 
-    /// Uses of types as values: what validates at run time is not there.
-    fn types_as_values(&self) -> Vec<Mistake> {
-        /// Names that the type system defines as values and that are nothing else.
-        const BUILT_IN: &[&str] = &["Boolean", "Integer", "Number", "String"];
+    /// Uses of types as values: what takes their place, and faults of those that can't be built.
+    fn types_as_values(&self) -> (TypesAsValues<'s>, Vec<Mistake>) {
         let declared: BTreeSet<&str> = self.chunk.types.iter().map(|ty| ty.name.as_str()).collect();
-        let is_type = |name: &str| declared.contains(name) || BUILT_IN.contains(&name);
-        let uses = self.globals.iter().filter(|(name, _)| is_type(name)).chain(&self.validated);
-        uses.filter(|(name, _)| !self.assigned.contains(name))
-            .map(|(name, at)| super::annotation::as_value(name, *at))
-            .collect()
+        let is_type = |name: &str| declared.contains(name) || is_built_in(name);
+        let globals = self.globals.iter().filter(|(name, _)| is_type(name));
+        let globals = globals.map(|(name, at)| (*name, *at, Used::Named((*name).to_owned())));
+        let uses = globals.chain(self.validated.iter().cloned());
+        let mut validators = Validators::new(&self.chunk.types, &self.modules);
+        let (mut values, mut mistakes) = (TypesAsValues::default(), Vec::new());
+        for (name, at, used) in uses.filter(|(name, _, _)| !self.assigned.contains(name)) {
+            match validators.replacement(&used) {
+                Ok(text) => values.places.push((at, name, text)),
+                Err(problem) => mistakes.push(super::annotation::as_value(&problem, at)),
+            }
+        }
+        if !values.places.is_empty() && mistakes.is_empty() {
+            values.prefix = validators.prefix();
+            values.places.sort_by_key(|(at, _, _)| *at);
+        }
+        (values, mistakes)
     }
 
-    /// The source with blanks: one space for each character, line ends kept.
-    fn erased(&self) -> String {
-        let mut erased = String::with_capacity(self.source.len());
+    /// The source with blanks: one space for each character, line ends kept; and with `values` in their places.
+    fn erased(&self, values: TypesAsValues<'s>) -> String {
+        let mut erased = values.prefix;
         let mut copied = 0;
+        let mut places = values.places.into_iter().peekable();
+        let mut copy = |erased: &mut String, from: usize, to: usize| {
+            let mut copied = from;
+            while let Some((at, name, text)) = places.next_if(|(at, _, _)| *at < to) {
+                erased.push_str(&self.source[copied..at]);
+                erased.push_str(&text);
+                copied = at + name.len();
+            }
+            erased.push_str(&self.source[copied..to]);
+        };
         for (start, end) in self.blanks.iter().copied() {
-            erased.push_str(&self.source[copied..start]);
+            copy(&mut erased, copied, start);
             let blank =
                 self.source[start..end].chars().map(|c| if matches!(c, '\n' | '\r') { c } else { ' ' });
             match self.separators.binary_search(&start) {
@@ -243,7 +267,16 @@ impl<'s> Parser<'s> {
             }
             copied = end;
         }
-        erased.push_str(&self.source[copied..]);
+        copy(&mut erased, copied, self.source.len());
         erased
     }
+}
+
+/// What takes the place of types that are used as values.
+#[derive(Debug, Default)]
+struct TypesAsValues<'s> {
+    /// Before the first line.
+    prefix: String,
+    /// The byte, the name that stands there, and what takes its place.
+    places: Vec<(usize, &'s str, String)>,
 }

@@ -29,8 +29,8 @@ use registry_schema::suggest::did_you_mean;
 /// Stack of a thread that reads sources: three times what the deepest nesting takes without optimisation.
 pub(super) const STACK_BYTES: usize = 8 << 20;
 
-/// Why an entry whose source uses types as values can't run.
-const VALIDATES: &str = "its source uses types as values, which needs validators at run time";
+/// Why an entry whose source uses a type as a value, of which no validator can be made, can't run.
+const VALIDATES: &str = "its source uses a type as a value that can't be built";
 
 /// The Lua entries of a registry.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::mistake::Mistake;
 use super::token::shortened;
+use super::types::Type;
 use super::value::Value;
 
 /// Most local variables of a function.
@@ -41,6 +42,8 @@ struct Variable<'s> {
     name: &'s str,
     attribute: Attribute,
     value: Value,
+    /// Its type, if it says one.
+    ty: Option<Type>,
 }
 
 #[derive(Debug)]
@@ -188,7 +191,12 @@ impl<'s> Scope<'s> {
             let help = "put some of them into a table or into a block `do … end`";
             return Err(Mistake::limit(at, message).help(help));
         }
-        self.variables.push(Variable { name, attribute: Attribute::Regular, value: Value::Unknown });
+        self.variables.push(Variable {
+            name,
+            attribute: Attribute::Regular,
+            value: Value::Unknown,
+            ty: None,
+        });
         Ok(self.variables.len() - 1)
     }
 
@@ -198,6 +206,27 @@ impl<'s> Scope<'s> {
             variable.attribute = attribute;
             variable.value = value;
         }
+    }
+
+    /// Says the type of a declared variable.
+    pub(crate) fn annotate(&mut self, index: usize, ty: Option<Type>) {
+        if let Some(variable) = self.variables.get_mut(index) {
+            variable.ty = ty;
+        }
+    }
+
+    /// The type of the local variable `name`, if it says one.
+    pub(crate) fn ty(&self, name: &str) -> Option<&Type> {
+        self.visible(name)?.ty.as_ref()
+    }
+
+    /// What is known of the local variable `name`, which is not used here.
+    pub(crate) fn known(&self, name: &str) -> Option<&Value> {
+        Some(&self.visible(name)?.value)
+    }
+
+    fn visible(&self, name: &str) -> Option<&Variable<'s>> {
+        self.variables.get(*self.visible.get(name)?.last()?)
     }
 
     /// Begins the scope of all declared variables.

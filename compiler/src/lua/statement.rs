@@ -223,8 +223,11 @@ impl<'s> Parser<'s> {
             let name = self.name()?;
             let index = self.scope.declare(name, at)?;
             let mut attribute = self.attribute(&mut has_close)?;
-            if self.annotation()?.is_some() && attribute == Attribute::Regular {
-                attribute = self.attribute(&mut has_close)?;
+            if let Some(ty) = self.annotation()? {
+                self.scope.annotate(index, Some(ty));
+                if attribute == Attribute::Regular {
+                    attribute = self.attribute(&mut has_close)?;
+                }
             }
             declared.push((index, attribute));
             if !self.take(",")? {

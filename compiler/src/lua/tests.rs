@@ -302,19 +302,25 @@ fn faults_have_their_place() {
 }
 
 #[test]
-fn types_are_no_values() {
+fn types_as_values_are_built_in_front() {
+    let prefix = |nodes: &str, names: &str| {
+        format!("local __types <const> = require(\":types\")({{{nodes}}},{{{names}}}); ")
+    };
     let source = "type Point = {x: number}\nlocal p = Point(data)\nif Point:is(data) then end\n\
-                  local s = string(x)\nprint(Number:kind(), typeof(p))";
-    let lines: Vec<u32> = parse(source)
-        .unwrap()
-        .validations
-        .iter()
-        .map(|mistake| {
-            assert_eq!(mistake.code, Code::LuaTypeAsValue);
-            position(source, mistake.at).0
-        })
-        .collect();
-    assert_eq!(lines, [2, 3, 5, 4, 5]);
+                  local s = string(x)\nprint(Number:kind(), typeof(p), typeof(a: any))";
+    let source = source.replace(", typeof(a: any)", "");
+    let chunk = parse(&source).unwrap();
+    let nodes = r#"{"named","Point",3},{"number"},{"record",{"x",2,false,},{},{}},{"string"}"#;
+    let expected = format!(
+        "{};                       \nlocal p = __types.Point(data)\nif __types.Point:is(data) then end\n\
+         local s = __types.string(x)\nprint(__types.Number:kind(), __types.typeof(p))",
+        prefix(nodes, "Number=2,Point=1,string=4")
+    );
+    assert_eq!(chunk.erased, expected);
+    assert_eq!(chunk.validations, []);
+    let typed = parse("local x: {string}? = f() return typeof(x)").unwrap();
+    let nodes = r#"{"string"},{"array",1},{"optional",2}"#;
+    assert_eq!(typed.erased, prefix(nodes, "") + "local x            = f() return __types[3](x)");
     for source in [
         "type Point = {} local Point = f Point(x)",
         "type Point = {} function Point() end Point(x)",
@@ -322,7 +328,25 @@ fn types_are_no_values() {
         "Number = 5 print(Number)",
         "string.format('x') x = string y = {Point = 1} y.Point()",
     ] {
-        assert_eq!(parse(source).unwrap().validations, []);
+        let chunk = parse(source).unwrap();
+        assert!(!chunk.erased.contains("__types"), "{}", chunk.erased);
+    }
+}
+
+#[test]
+fn types_that_can_not_be_built() {
+    for (source, message) in [
+        (
+            "type A = {x: Lost} A(1)",
+            "a type that is used as a value needs the type `Lost`, which is not known",
+        ),
+        ("type A<T> = {next: A<{T}>} A(1)", "a type that is used as a value has too many parts"),
+        ("type A = 'x\\\ny' A(1)", "a type that is used as a value has a text of several lines"),
+    ] {
+        let chunk = parse(source).unwrap();
+        let found: Vec<&str> = chunk.validations.iter().map(|mistake| mistake.message.as_str()).collect();
+        assert_eq!(found, [message]);
+        assert_eq!(chunk.validations[0].code, Code::LuaTypeAsValue);
     }
 }
 

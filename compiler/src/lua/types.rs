@@ -17,6 +17,17 @@ pub(crate) enum Type {
     Table(Box<Table>),
     /// `(A, B) -> C`
     Function(Box<FunctionType>),
+    /// `T @min(0) @max(9)`
+    Checked(Box<Type>, Vec<Check>),
+}
+
+/// A validator of a type, `@name(arguments)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// Its name.
+    pub(crate) name: String,
+    /// Literals, as written.
+    pub(crate) arguments: Vec<String>,
 }
 
 /// A table type.

@@ -90,6 +90,7 @@ impl Declarations {
             },
             Type::Table(table) => self.table(context, table),
             Type::Function(function) => self.function(context, function),
+            Type::Checked(ty, _) => self.ty(context, ty),
         }
     }
 

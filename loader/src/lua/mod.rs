@@ -13,6 +13,7 @@ mod modules;
 mod patterns;
 mod state;
 mod turns;
+mod types;
 mod wit;
 
 use std::sync::Arc;

@@ -581,6 +581,9 @@ end
 for name, template in next, templates do rust.modules[name] = template end
 rust.modules.funcs = funcs
 
+-- Types as values: what the compiler writes in front of a source asks for them under a name that no module has.
+local types = rust.types
+
 -- The globals of one invocation.
 local make = {}
 for name, template in next, templates do make[name] = copier(template) end
@@ -624,7 +627,9 @@ end
 
 local function run_chunk(id, globals, loaded)
   local chunk = chunk_of(id)
-  local function require(name)
+  local require
+  function require(name)
+    if name == ":types" then return types(loaded, require) end
     local target = chunk.names[name]
     if target == nil and templates[name] ~= nil then target = name end
     if target == nil then

@@ -7,7 +7,7 @@ use registry_schema::manifest::{Entry, LuaEntry, LuaImport, lua_path};
 use registry_schema::{EntryId, ErrorKind};
 
 use super::host::{Host, WAITING};
-use super::{error, modules, patterns, turns};
+use super::{error, modules, patterns, turns, types};
 use crate::config::{
     LUA_COROUTINES_MAX, LUA_GARBAGE_BYTES_MAX, LUA_IDLE_STATES_MAX, LUA_INSTRUCTIONS_PER_TURN,
     LUA_KEPT_BYTES_MAX, LUA_MEMORY_BYTES_MAX,
@@ -120,6 +120,7 @@ impl State {
         rust.set("string", string)?;
         rust.set("table", table)?;
         rust.set("collected", lua.create_function(|lua, ()| turns::hasten(lua))?)?;
+        types::open(&lua, &rust)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude");
         let (main, spawned, watch) = prelude.call(rust)?;
         turns::arm(&lua, &host, LUA_INSTRUCTIONS_PER_TURN)?;

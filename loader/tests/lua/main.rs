@@ -12,4 +12,5 @@ mod services;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
+mod types;
 mod waiting;
