@@ -47,15 +47,15 @@ fn definition_files(folder: &Path) -> Vec<PathBuf> {
     yaml.map(walkdir::DirEntry::into_path).collect()
 }
 
-fn faults_of(schema: &Value, path: &Path) -> Vec<String> {
-    // What is not ours may be anything.
-    let Ok(text) = fs::read_to_string(path) else { return Vec::new() };
-    let Ok(node) = document::parse(&text) else { return Vec::new() };
-    let value = node.to_json();
+/// A definition file; what is not ours may be anything.
+fn definitions(path: &Path) -> Option<Value> {
+    let value = document::parse(&fs::read_to_string(path).ok()?).ok()?.to_json();
     let has = |key: &str| value.get(key).is_some();
-    if !has("namespace") || !(has("entries") || has("kind") && has("name")) {
-        return Vec::new();
-    }
+    (has("namespace") && (has("entries") || has("kind") && has("name"))).then_some(value)
+}
+
+fn faults_of(schema: &Value, path: &Path) -> Vec<String> {
+    let Some(value) = definitions(path) else { return Vec::new() };
     let mut faults = Vec::new();
     validate(schema, schema, &value, "", &mut faults);
     faults.into_iter().map(|fault| format!("{}: {fault}", path.display())).collect()
@@ -70,11 +70,15 @@ fn the_schema_accepts_every_sample() {
     let schema = schema();
     let mut files = 0;
     for path in definition_files(&root().join("samples")) {
+        if definitions(&path).is_none() {
+            continue;
+        }
         assert_eq!(faults_of(&schema, &path), Vec::<String>::new());
         let text = fs::read_to_string(&path).expect("the file is text");
         let first = text.lines().next().unwrap_or_default();
-        let expected = "# yaml-language-server: $schema=../../docs/registry.schema.json";
-        assert_eq!(first, expected, "{}", path.display());
+        let named = first.strip_prefix("# yaml-language-server: $schema=").expect("the schema is named");
+        let named = path.with_file_name(named).canonicalize().expect("the schema is there");
+        assert_eq!(named, root().join("docs/registry.schema.json").canonicalize().expect("committed"));
         files += 1;
     }
     assert!(files > 6);

@@ -183,9 +183,13 @@ fn a_manifest_in_another_layout_is_read_as_well() {
     // Its digest is that of the bytes as they lie in the file.
     let digest = Digest::of(body.as_bytes());
     assert_eq!(loader.bundle().manifest().digest(), format!("blake3:{digest}"));
-    // All of it is read at once, so that a malformed record is found when it is opened.
+    // A record is read when it is asked for, as in the compiler's layout.
     built.replace_body(&body.replace("\"kind\"", "\"sort\""));
-    assert!(refusal(&built).starts_with("the manifest is malformed: unknown field `sort`"));
+    let error = Loader::open(&built).unwrap().call_blocking("app:answer", &[]).unwrap_err();
+    assert!(error.message().contains("malformed: unknown field `sort`"), "{error}");
+    // What is no record of any kind is found at once.
+    built.replace_body(&body.replace("\"id\"", "\"name\""));
+    assert!(refusal(&built).starts_with("the manifest is malformed: missing field `id`"));
 }
 
 #[test]
