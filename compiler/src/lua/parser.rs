@@ -236,7 +236,11 @@ impl<'s> Parser<'s> {
                 Err(problem) => mistakes.push(super::annotation::as_value(&problem, at)),
             }
         }
-        if !values.places.is_empty() && mistakes.is_empty() {
+        // With a fault the entry does not run, and its source stays as it was written.
+        if !mistakes.is_empty() {
+            return (TypesAsValues::default(), mistakes);
+        }
+        if !values.places.is_empty() {
             values.prefix = validators.prefix();
             values.places.sort_by_key(|(at, _, _)| *at);
         }

@@ -318,6 +318,11 @@ fn types_as_values_are_built_in_front() {
     );
     assert_eq!(chunk.erased, expected);
     assert_eq!(chunk.validations, []);
+    let source = "type P = {x: Missing}\nprint(typeof(p):kind(), P:is(p))";
+    let faulty = parse(source).unwrap();
+    assert_eq!(faulty.validations.len(), 1);
+    assert_eq!(faulty.erased.lines().last(), source.lines().last());
+
     let typed = parse("local x: {string}? = f() return typeof(x)").unwrap();
     let nodes = r#"{"string"},{"array",1},{"optional",2}"#;
     assert_eq!(typed.erased, prefix(nodes, "") + "local x            = f() return __types[3](x)");
