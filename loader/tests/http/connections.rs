@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use loader::config::HTTP_HANDSHAKE_TIME;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -106,6 +107,17 @@ async fn tls_and_http2() {
     let app = App::new(encrypted("")).await;
     assert_eq!(over_tls(&app, Shows::Nothing).await.unwrap(), "HTTP/2.0 hello");
     assert!(app.client().await.try_ask(http::Request::get("/"), "").await.is_err());
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_given_up() {
+    let app = App::new(encrypted("")).await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(raw(&app, "").await, "");
+    assert!(began.elapsed() >= HTTP_HANDSHAKE_TIME);
+    tokio::time::resume();
+    assert_eq!(over_tls(&app, Shows::Nothing).await.unwrap(), "HTTP/2.0 hello");
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! The program `loader run` as a server: another bundle in its place, signals, probes, a service manager.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::process::{Child, Command, Stdio};
 
+use loader::config::HTTP_CONNECTIONS_MAX;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -15,6 +17,8 @@ use crate::support::{Built, Registry, temporary_folder};
 
 const STARTS: &str = "lifecycle: {auto_start: true}";
 const METRICS: [&str; 4] = ["--set", "prometheus.enabled=true", "--set", "prometheus.address=127.0.0.1:0"];
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// A program under way.
 struct Program {
@@ -114,6 +118,81 @@ fn version(number: u32) -> Registry {
   lifecycle: {{auto_start: true}}
 "#
     ))
+}
+
+/// Makes room for `count` descriptors in this process and those that it starts, if the machine lets it.
+fn descriptors(count: u64) -> bool {
+    let limit = getrlimit(Resource::Nofile);
+    limit.current.is_none_or(|current| current >= count)
+        || setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit }).is_ok()
+}
+
+#[tokio::test]
+async fn clients_beyond_the_connections_of_a_server_wait_for_one_to_go() {
+    if !descriptors(HTTP_CONNECTIONS_MAX as u64 + 500) {
+        println!("skipped: `ulimit -Hn` is too low for {HTTP_CONNECTIONS_MAX} connections");
+        return;
+    }
+    let (_built, _program, address) = hello().await;
+    let mut held = Vec::new();
+    for _ in 0..HTTP_CONNECTIONS_MAX {
+        held.push(answered(address).await);
+    }
+    one_waits(address, held).await;
+}
+
+#[tokio::test]
+async fn clients_wait_for_a_descriptor_to_go() {
+    let (_built, program, address) = hello().await;
+    // What the first answer needs stays open.
+    let mut held = vec![answered(address).await];
+    let pid = program.child.id();
+    let open =
+        || std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| entry.unwrap().file_name());
+    let highest = open().map(|number| number.into_string().unwrap().parse::<usize>().unwrap()).max().unwrap();
+    // The limit is one of numbers, and those that are free below it are given first.
+    let limit = highest + 4;
+    let limits = Rlimit { current: Some(limit as u64), maximum: Some(limit as u64) };
+    prlimit(Pid::from_raw(pid.cast_signed()), Resource::Nofile, limits).unwrap();
+    while open().count() != limit {
+        held.push(answered(address).await);
+    }
+    one_waits(address, held).await;
+}
+
+/// A program that serves `hello`, and where.
+async fn hello() -> (Built, Program, SocketAddr) {
+    let built = lua(registry(STARTS, ""), "hello", "GET /", "res:write('hello')").build();
+    let mut program = Program::start(&built, &[]);
+    let address = program.address("web").await;
+    (built, program, address)
+}
+
+/// A connection that was answered once.
+async fn answered(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    ask(&mut stream).await;
+    stream
+}
+
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(REQUEST).await.unwrap();
+    assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+}
+
+/// One client more than `held` is served when another has gone, and not before.
+async fn one_waits(address: SocketAddr, mut held: Vec<TcpStream>) {
+    let mut next = TcpStream::connect(address).await.unwrap();
+    next.write_all(REQUEST).await.unwrap();
+    // Those who are in are served meanwhile.
+    for round in 0..100 {
+        let at = round % held.len();
+        ask(&mut held[at]).await;
+    }
+    let mut buffer = [0; 1024];
+    assert_eq!(next.try_read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+    held.pop();
+    assert!(next.read(&mut buffer).await.unwrap() > 0);
 }
 
 #[tokio::test]
