@@ -1,0 +1,140 @@
+//! How a loader is set up and its bundle opened.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::Instant;
+
+use wasmtime::component::LinkerInstance;
+
+use super::{Inner, Loader};
+use crate::budget::Budget;
+use crate::bundle::Bundle;
+use crate::config::Options;
+use crate::engines::Engines;
+use crate::environment::{Environment, Variables};
+use crate::error::OpenError;
+use crate::guest_log::GuestLog;
+use crate::host_state::HostState;
+use crate::hosts::{EmbedderInterface, Hosts};
+use crate::pool::bound::Bound;
+use crate::pool::workers::{Cores, Workers};
+#[cfg(feature = "lua")]
+use crate::process::Processes;
+#[cfg(feature = "lua")]
+use crate::security::Security;
+use crate::settings::Settings;
+use crate::telemetry::Telemetry;
+use crate::ticker::Ticker;
+
+/// Sets a loader up.
+#[derive(Default)]
+pub struct LoaderBuilder {
+    options: Options,
+    interfaces: Vec<EmbedderInterface>,
+    log: Option<Arc<dyn GuestLog>>,
+    previous: Option<Arc<Inner>>,
+}
+
+impl LoaderBuilder {
+    /// Makes the loader one that takes the place of `previous`: both have one bound on instances and one on
+    /// memory, one set of call counters, and services of one after those of the other listen on the same
+    /// sockets. What `Deployment` puts in its place must be one.
+    #[must_use]
+    pub fn succeeding(mut self, previous: &Loader) -> Self {
+        self.previous = Some(Arc::clone(&previous.inner));
+        self
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sends the output of functions to `log`. Default: to the subscriber of `tracing` that the program has
+    /// set, else to standard error as the settings `logger` and `logmanager` say; without the feature
+    /// `telemetry` to standard error.
+    #[must_use]
+    pub fn guest_log(mut self, log: impl GuestLog) -> Self {
+        self.log = Some(Arc::new(log));
+        self
+    }
+
+    /// Offers an interface of the embedding program, by its full name such as `acme:kv/store@1.0.0`.
+    ///
+    /// `define` adds its functions; it runs once per set of grants and profile. Only entries whose
+    /// `imports` name the interface get it; entries that name one that is not offered are unavailable.
+    #[must_use]
+    pub fn host_interface<F>(mut self, name: impl Into<String>, define: F) -> Self
+    where
+        F: Fn(&mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> + Send + Sync + 'static,
+    {
+        self.interfaces.push(EmbedderInterface { name: name.into(), define: Box::new(define) });
+        self
+    }
+
+    /// Opens the bundle in `path`.
+    ///
+    /// # Errors
+    /// See [`Bundle::open`]; [`OpenError::Settings`] for settings that can't be used.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Loader, OpenError> {
+        let opened = Instant::now();
+        let bundle = Bundle::open_with(path, &self.options)?;
+        let ticker = Ticker::new(self.options.ticking);
+        let variables = Variables::default();
+        let settings = {
+            let root = self.options.root.clone().unwrap_or_default();
+            let environment = Environment::new(bundle.manifest(), root, &variables);
+            let built = &bundle.manifest().head().config;
+            Settings::read(built, &environment, &self.options.overrides).map_err(OpenError::Settings)?
+        };
+        let total = &settings.wasm.total;
+        let places = self.options.instances_max.unwrap_or(total.max_instances as usize).max(1);
+        let memory_bytes_max = self.options.memory_bytes_max.or(total.max_memory_bytes);
+        let previous = self.previous.as_deref();
+        let bound = || Arc::new(Bound::new(places, "`wasm.total.max_instances`"));
+        let budget = || Budget::new(memory_bytes_max);
+        #[cfg(feature = "lua")]
+        let lua_states_max = self.options.lua_states_max.unwrap_or(crate::config::LUA_STATES_MAX);
+        let inner = Inner {
+            engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
+            bundle,
+            bound: previous.map_or_else(bound, |previous| Arc::clone(&previous.bound)),
+            workers: Workers::new(Cores::new(&settings.scheduler.wasm_isolation)),
+            budget: previous.map_or_else(budget, |previous| Arc::clone(&previous.budget)),
+            #[cfg(feature = "http")]
+            egress: crate::egress::Egress::new(crate::egress::Tls::new(self.options.extra_roots.clone())),
+            components: Mutex::default(),
+            callables: RwLock::default(),
+            #[cfg(feature = "lua")]
+            lua: crate::lua::States::new(lua_states_max),
+            hosts: Hosts::new(self.interfaces),
+            ticker,
+            log: self.log.unwrap_or_else(|| default_log(&settings, &self.options)),
+            telemetry: Telemetry::new(&settings, opened, previous.map(|previous| &previous.telemetry)),
+            #[cfg(feature = "lua")]
+            security: Security::new(settings.security.strict_mode),
+            settings,
+            options: self.options,
+            #[cfg(feature = "lua")]
+            processes: Processes::default(),
+            #[cfg(all(feature = "http", any(feature = "lua", feature = "telemetry")))]
+            listeners: previous.map(|previous| previous.listeners.clone()).unwrap_or_default(),
+            variables,
+            copied_said: OnceLock::new(),
+        };
+        Ok(Loader { inner: Arc::new(inner) })
+    }
+}
+
+/// Where the output of functions goes unless the embedding program says.
+#[cfg(feature = "telemetry")]
+fn default_log(settings: &Settings, options: &Options) -> Arc<dyn GuestLog> {
+    Arc::new(crate::telemetry::Logger::new(settings, options.log_times))
+}
+
+#[cfg(not(feature = "telemetry"))]
+fn default_log(_: &Settings, _: &Options) -> Arc<dyn GuestLog> {
+    Arc::new(crate::guest_log::StderrLog)
+}
