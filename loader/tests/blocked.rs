@@ -108,19 +108,23 @@ fn five_thousand_guests_sleep_on_two_threads() {
     assert_eq!(loader.memory().used, 0);
 }
 
+/// Guests that read a file and standard input, with pools as `pool` says.
+fn readers(pool: &str) -> support::Built {
+    let more = format!(
+        "pool: {pool}\nimports: [\"wasi:cli\", \"wasi:filesystem\"]\nwasi: {{mounts: [{{fs: data, guest: /data}}]}}"
+    );
+    Registry::new()
+        .entries("- name: data\n  kind: fs.directory\n  directory: data\n")
+        .guest("read", REACH, "read", &more)
+        .guest("read-stdin", REACH, "read-stdin", &more)
+        .file("data/there", "text")
+        .build()
+}
+
 /// Slot, instance, memory, open folder and table of a call are free when its drop returns.
 #[test]
 fn a_dropped_call_leaves_nothing() {
-    let more = "pool: {workers: 1}\nimports: [\"wasi:cli\", \"wasi:filesystem\"]\n\
-                wasi: {mounts: [{fs: data, guest: /data}]}";
-    let built = || {
-        Registry::new()
-            .entries("- name: data\n  kind: fs.directory\n  directory: data\n")
-            .guest("read", REACH, "read", more)
-            .guest("read-stdin", REACH, "read-stdin", more)
-            .file("data/there", "text")
-            .build()
-    };
+    let built = || readers("{workers: 1}");
     let Err(root) = child("a_dropped_call_leaves_nothing", built) else { return };
     let loader = open(&root);
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
@@ -151,16 +155,7 @@ fn a_dropped_call_leaves_nothing() {
 
 #[test]
 fn five_thousand_guests_that_read_need_a_few_threads() {
-    let more = "pool: {type: inline}\nimports: [\"wasi:cli\", \"wasi:filesystem\"]\n\
-                wasi: {mounts: [{fs: data, guest: /data}]}";
-    let built = || {
-        Registry::new()
-            .entries("- name: data\n  kind: fs.directory\n  directory: data\n")
-            .guest("read", REACH, "read", more)
-            .guest("read-stdin", REACH, "read-stdin", more)
-            .file("data/there", "text")
-            .build()
-    };
+    let built = || readers("{type: inline}");
     let Err(root) = child("five_thousand_guests_that_read_need_a_few_threads", built) else { return };
     let loader = open(&root);
     let runtime = runtime();

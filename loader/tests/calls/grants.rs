@@ -2,12 +2,10 @@
 //! entry says.
 
 use std::fs;
-use std::sync::{Arc, Mutex};
 
-use loader::registry_schema::EntryId;
-use loader::{ErrorKind, GuestLog, Loader, Options, Stream, Val};
+use loader::{ErrorKind, Loader, Options, Val};
 
-use crate::outcomes::{call, expect_failure, expect_number};
+use crate::outcomes::{Kept, call, expect_failure, expect_number};
 use crate::support::{Built, Registry, WASI_IMPORTS};
 
 /// Methods of the guest, each under its own name.
@@ -91,16 +89,6 @@ async fn grants_of_one_component_do_not_leak_between_its_entries() {
     }
 }
 
-/// Lines as they came.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<String>>>);
-
-impl GuestLog for Kept {
-    fn line(&self, entry: &EntryId, stream: Stream, line: &str) {
-        self.0.lock().unwrap().push(format!("{entry} {stream:?}: {line}"));
-    }
-}
-
 #[tokio::test]
 async fn output_goes_to_the_log_line_by_line() {
     let built = guests(&["print"], "imports: [\"wasi:cli\"]").build();
@@ -110,7 +98,7 @@ async fn output_goes_to_the_log_line_by_line() {
         assert_eq!(call(&loader, "print", &[text(line)]).await, Ok(None));
     }
     let expected = ["one", "two", "", "Zoë 🦀"].map(|line| format!("app:print Stdout: {line}"));
-    assert_eq!(*kept.0.lock().unwrap(), expected);
+    assert_eq!(kept.lines(), expected);
 }
 
 /// A program of preview 1 that returns its arguments as they lie in memory, each with a zero byte, and one
@@ -156,7 +144,7 @@ async fn arguments_and_both_outputs_of_a_preview_1_program() {
     assert_eq!(call(&loader, "none", &[]).await, Ok(Some(text(""))));
     assert_eq!(call(&loader, "say", &[]).await, Ok(None));
     // The second one has no line end: it comes when the call is over.
-    assert_eq!(*kept.0.lock().unwrap(), ["app:say Stdout: out", "app:say Stderr: err"]);
+    assert_eq!(kept.lines(), ["app:say Stdout: out", "app:say Stderr: err"]);
 }
 
 /// Variables in a file, a mapping of some of them, and the guest's view.

@@ -1,6 +1,25 @@
 //! Calls in short, and what is expected of them.
 
-use loader::{Error, ErrorKind, Loader, Val};
+use std::sync::{Arc, Mutex};
+
+use loader::registry_schema::EntryId;
+use loader::{Error, ErrorKind, GuestLog, Loader, Stream, Val};
+
+/// The output of functions, lines as they came.
+#[derive(Clone, Default)]
+pub(crate) struct Kept(Arc<Mutex<Vec<String>>>);
+
+impl Kept {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl GuestLog for Kept {
+    fn line(&self, entry: &EntryId, stream: Stream, line: &str) {
+        self.0.lock().unwrap().push(format!("{entry} {stream:?}: {line}"));
+    }
+}
 
 /// Calls `app:NAME` on the runtime that the test runs on.
 pub(crate) async fn call(loader: &Loader, name: &str, args: &[Val]) -> Result<Option<Val>, Error> {

@@ -1,11 +1,8 @@
 //! What guests of WASI 0.3 find of their host.
 
-use std::sync::{Arc, Mutex};
+use loader::{ErrorKind, Loader, Options, Val};
 
-use loader::registry_schema::EntryId;
-use loader::{ErrorKind, GuestLog, Loader, Options, Stream, Val};
-
-use crate::outcomes::{call, expect_failure};
+use crate::outcomes::{Kept, call, expect_failure};
 use crate::support::{REACH_ASYNC as GUEST, Registry};
 
 #[path = "mounts.rs"]
@@ -97,16 +94,6 @@ async fn a_guest_may_end_itself() {
     }
 }
 
-/// Lines as they came.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<String>>>);
-
-impl GuestLog for Kept {
-    fn line(&self, entry: &EntryId, stream: Stream, line: &str) {
-        self.0.lock().unwrap().push(format!("{entry} {stream:?}: {line}"));
-    }
-}
-
 #[tokio::test]
 async fn both_outputs_go_to_the_log() {
     let cli = "imports: [\"wasi:cli\"]";
@@ -121,7 +108,7 @@ async fn both_outputs_go_to_the_log() {
     }
     let expected =
         ["print Stdout: one", "print Stdout: two", "print-error Stderr: one", "print-error Stderr: two"];
-    assert_eq!(*kept.0.lock().unwrap(), expected.map(|line| format!("app:{line}")));
+    assert_eq!(kept.lines(), expected.map(|line| format!("app:{line}")));
 }
 
 #[tokio::test]
