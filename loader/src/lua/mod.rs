@@ -10,6 +10,7 @@ mod error;
 mod host;
 mod invocation;
 mod modules;
+mod own;
 mod patterns;
 mod state;
 mod turns;

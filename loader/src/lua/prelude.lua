@@ -561,10 +561,10 @@ local templates = {
     close = close, isyieldable = isyieldable, spawn = spawn,
   },
   channel = { new = channel_new, select = channel_select },
-  errors = rust.modules.errors,
-  os = rust.modules.os,
-  payload = rust.modules.payload,
-  process = rust.modules.process,
+  errors = rust.module("errors"),
+  os = rust.module("os"),
+  payload = rust.module("payload"),
+  process = rust.module("process"),
 }
 math.pow = function(x, y) return x ^ y end
 math.log10 = function(x) return log(x, 10) end
@@ -577,12 +577,22 @@ math.tanh = function(x)
   return x < 0 and -t or t
 end
 
--- What is a global may be required as well.
-for name, template in next, templates do rust.modules[name] = template end
-rust.modules.funcs = funcs
+-- Modules by name, made when they are first required. What is a global may be required as well.
+local modules = { funcs = funcs }
+for name, template in next, templates do modules[name] = template end
+
+local function module_of(name)
+  local module = modules[name]
+  if module == nil then
+    -- False for what is none, such as the id of a library.
+    module = rust.module(name) or false
+    modules[name] = module
+  end
+  return module
+end
 
 -- Types as values: what the compiler writes in front of a source asks for them under a name that no module has.
-local types = rust.types
+local types
 
 -- The globals of one invocation.
 local make = {}
@@ -629,7 +639,10 @@ local function run_chunk(id, globals, loaded)
   local chunk = chunk_of(id)
   local require
   function require(name)
-    if name == ":types" then return types(loaded, require) end
+    if name == ":types" then
+      types = types or rust.types()
+      return types(loaded, require)
+    end
     local target = chunk.names[name]
     if target == nil and templates[name] ~= nil then target = name end
     if target == nil then
@@ -637,7 +650,7 @@ local function run_chunk(id, globals, loaded)
     end
     local done = loaded[target]
     if done ~= nil then return done end
-    local module = rust.modules[target]
+    local module = module_of(target)
     if module then
       -- A module that is a global as well is one table under both names.
       done = globals[target]

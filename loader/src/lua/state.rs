@@ -7,6 +7,7 @@ use registry_schema::manifest::{Entry, LuaEntry, LuaImport, lua_path};
 use registry_schema::{EntryId, ErrorKind};
 
 use super::host::{Host, WAITING};
+use super::own::Own;
 use super::{error, modules, patterns, turns, types};
 use crate::config::{
     LUA_COROUTINES_MAX, LUA_GARBAGE_BYTES_MAX, LUA_IDLE_STATES_MAX, LUA_INSTRUCTIONS_PER_TURN,
@@ -44,6 +45,9 @@ impl Drop for State {
         }
     }
 }
+
+static PRELUDE: Own = Own::new(include_str!("prelude.lua"));
+static LIBRARY: Own = Own::new(include_str!("library.lua"));
 
 /// The idle states of a loader.
 pub(crate) struct States {
@@ -111,6 +115,8 @@ impl State {
         // With Lua's own `pcall`, which a coroutine can be suspended in; mlua's, which passes Rust panics on,
         // is a border that it can't.
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
+        // Nothing of what is made here is garbage.
+        lua.gc_stop();
         let host = Host::default();
         lua.set_app_data(host.clone());
         let rust = lua.create_table()?;
@@ -120,13 +126,13 @@ impl State {
         rust.set("string", string)?;
         rust.set("table", table)?;
         rust.set("collected", lua.create_function(|lua, ()| turns::hasten(lua))?)?;
-        types::open(&lua, &rust)?;
-        let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude");
-        let (main, spawned, watch) = prelude.call(rust)?;
+        rust.set("types", lua.create_function(|lua, ()| types::open(lua))?)?;
+        let (main, spawned, watch) = PRELUDE.load(&lua)?.call(rust)?;
         turns::arm(&lua, &host, LUA_INSTRUCTIONS_PER_TURN)?;
         lua.set_memory_limit(LUA_MEMORY_BYTES_MAX)?;
         let state = Self { lua, host, main, spawned, watch, live_bytes: 0 };
         state.watch.call::<()>(true)?;
+        state.lua.gc_restart();
         Ok(state)
     }
 
@@ -140,7 +146,7 @@ impl State {
 pub(super) fn library(lua: &Lua, rust: &LuaTable) -> mlua::Result<(LuaTable, LuaTable)> {
     // Each has 16 bytes at least.
     rust.set("items_max", LUA_MEMORY_BYTES_MAX / 16)?;
-    lua.load(include_str!("library.lua")).set_name("=prelude").call(rust)
+    LIBRARY.load(lua)?.call(rust)
 }
 
 /// What the prelude uses of Rust.
@@ -152,17 +158,16 @@ fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
     let metatable = lua.create_function(metatable)?;
     lua.set_named_registry_value(METATABLE, &metatable)?;
     rust.set("metatable", metatable)?;
-    let modules = lua.create_table()?;
-    rust.set("modules", &modules)?;
-    let own = host.clone();
-    let open = move |lua: &Lua, (waiting, new, offer, arrived): (Function, Function, Function, Function)| {
+    let open = |lua: &Lua, (waiting, new, offer, arrived): (Function, Function, Function, Function)| {
         lua.set_named_registry_value(WAITING, waiting)?;
         lua.set_named_registry_value(CHANNEL_NEW, new)?;
         lua.set_named_registry_value(CHANNEL_OFFER, offer)?;
-        lua.set_named_registry_value(CHANNEL_ARRIVED, arrived)?;
-        modules::fill(lua, &own, &modules)
+        lua.set_named_registry_value(CHANNEL_ARRIVED, arrived)
     };
     rust.set("open", lua.create_function(open)?)?;
+    let own = host.clone();
+    let module = move |lua: &Lua, name: LuaString| modules::make(lua, &own, &name.to_str()?);
+    rust.set("module", lua.create_function(module)?)?;
     rust.set("plain", lua.create_function(|lua, value: Value| error::plain(lua, value))?)?;
     let positioned = |lua: &Lua, text: LuaString| Ok(error::positioned(lua, &text.to_string_lossy()));
     rust.set("positioned", lua.create_function(positioned)?)?;

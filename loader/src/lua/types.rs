@@ -1,11 +1,12 @@
 //! Types as values (`en/lua/types.md`, "Type Casts" and "Type Reflection"): what of them is Rust. `types.lua` makes
 //! the rest of what the compiler wrote in front of a source.
 
-use mlua::{Lua, LuaString, Table};
+use mlua::{Function, Lua, LuaString};
 use regex_lite::RegexBuilder;
 use registry_schema::ErrorKind;
 
 use super::error;
+use super::own::Own;
 use crate::error::Error;
 
 /// Largest program of a `@pattern`, in bytes.
@@ -13,14 +14,15 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// Longest text that a `@pattern` is tried on, in bytes: the search is linear, and nothing interrupts it.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// Sets `types` of `rust`: a function that gives the types of one invocation.
-pub(super) fn open(lua: &Lua, rust: &Table) -> mlua::Result<()> {
+static SOURCE: Own = Own::new(include_str!("types.lua"));
+
+/// A function that gives the types of one invocation.
+pub(super) fn open(lua: &Lua) -> mlua::Result<Function> {
     let own = lua.create_table()?;
     own.set("matches", lua.create_function(|_, (text, pattern)| matches(&text, &pattern))?)?;
     let refused = |lua: &Lua, message: String| error::to_lua(lua, Error::new(ErrorKind::Invalid, message));
     own.set("refused", lua.create_function(refused)?)?;
-    let types: mlua::Function = lua.load(include_str!("types.lua")).set_name("=prelude").call(own)?;
-    rust.set("types", types)
+    SOURCE.load(lua)?.call(own)
 }
 
 /// Whether the regular expression `pattern` is found in `text`.

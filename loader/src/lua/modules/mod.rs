@@ -1,7 +1,7 @@
 //! The modules that `require` gives (`en/lua/**`).
 //!
-//! Each has one function `module(lua, host)`, called once per state; every invocation gets copies of the
-//! tables that it returns, so that no change of one is seen by another. So a module's tables hold functions,
+//! Each has one function `module(lua, host)`, called once per state, when it is first required; every invocation gets
+//! copies of the tables that it returns, so that no change of one is seen by another. So a module's tables hold functions,
 //! constants and such tables; what belongs to an invocation lies in [`super::host::Host`] or in Lua values.
 //!
 //! Objects are userdata. Methods that may wait can't be methods of mlua's: such an object's `__index` is a
@@ -70,9 +70,10 @@ const MODULES: &[(&str, Build)] = &[
     ("uuid", uuid::module),
 ];
 
-/// Adds every module to `modules`, by name.
-pub(super) fn fill(lua: &Lua, host: &Host, modules: &Table) -> mlua::Result<()> {
-    MODULES.iter().try_for_each(|(name, module)| modules.raw_set(*name, module(lua, host)?))
+/// Makes the module `name`, if there is one.
+pub(super) fn make(lua: &Lua, host: &Host, name: &str) -> mlua::Result<Option<Table>> {
+    let module = MODULES.iter().find(|(known, _)| *known == name);
+    module.map(|(_, module)| module(lua, host)).transpose()
 }
 
 #[cfg(test)]

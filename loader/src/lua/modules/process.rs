@@ -16,6 +16,7 @@ use super::arguments::{invalid, string};
 use crate::data::{Data, Table as DataTable};
 use crate::error::Error;
 use crate::lua::host::{Completion, Host, Receiver};
+use crate::lua::own::Own;
 use crate::lua::state::{CHANNEL_ARRIVED, CHANNEL_NEW, METATABLE};
 use crate::lua::{convert, error};
 use crate::process::{Attached, Message, Process, Processes, Queue};
@@ -29,6 +30,8 @@ pub(in crate::lua) struct Inside {
     subscriptions: Option<Table>,
 }
 
+static SOURCE: Own = Own::new(include_str!("process/process.lua"));
+
 pub(in crate::lua) fn module(lua: &Lua, host: &Host) -> mlua::Result<Table> {
     let rust = lua.create_table()?;
     own(lua, host, &rust)?;
@@ -40,7 +43,7 @@ pub(in crate::lua) fn module(lua: &Lua, host: &Host) -> mlua::Result<Table> {
     let waiting: Function = lua.named_registry_value(crate::lua::host::WAITING)?;
     let new: Function = lua.named_registry_value(CHANNEL_NEW)?;
     let arrived: Function = lua.named_registry_value(CHANNEL_ARRIVED)?;
-    lua.load(include_str!("process/process.lua")).set_name("=prelude").call((rust, waiting, new, arrived))
+    SOURCE.load(lua)?.call((rust, waiting, new, arrived))
 }
 
 /// The process that runs: the invocation's own, or the one that it becomes.
