@@ -2,7 +2,7 @@
 
 use wasmtime::component::{Lift, Lower, Type, Val};
 
-use super::Value;
+use super::{Numbers, Value};
 
 /// A type of parameters and results.
 pub(super) trait Item: Lower + Lift + Sized + Send + Sync + 'static {
@@ -66,4 +66,68 @@ impl Item for Vec<u8> {
     fn give(self) -> Value {
         Value::Bytes(self)
     }
+}
+
+/// Numbers and lists of them.
+macro_rules! numbers {
+    ($($ty:ident $list:ident $val:ident;)*) => {
+        $(impl Item for $ty {
+            fn is(ty: &Type) -> bool {
+                matches!(ty, Type::$val)
+            }
+
+            fn fits(value: &Value) -> bool {
+                matches!(value, Value::Val(Val::$val(_)))
+            }
+
+            fn take(value: Value) -> Option<Self> {
+                match value {
+                    Value::Val(Val::$val(number)) => Some(number),
+                    _ => None,
+                }
+            }
+
+            fn give(self) -> Value {
+                Value::Val(Val::$val(self))
+            }
+        }
+
+        impl Item for Vec<$ty> {
+            fn is(ty: &Type) -> bool {
+                matches!(ty, Type::List(list) if matches!(list.ty(), Type::$val))
+            }
+
+            fn fits(value: &Value) -> bool {
+                match value {
+                    Value::Numbers(Numbers::$list(_)) => true,
+                    // An embedding program has dynamic values only.
+                    Value::Val(Val::List(items)) => items.iter().all(|item| matches!(item, Val::$val(_))),
+                    _ => false,
+                }
+            }
+
+            fn take(value: Value) -> Option<Self> {
+                let number = |item| match item {
+                    Val::$val(number) => Some(number),
+                    _ => None,
+                };
+                match value {
+                    Value::Numbers(Numbers::$list(numbers)) => Some(numbers),
+                    Value::Val(Val::List(items)) => items.into_iter().map(number).collect(),
+                    _ => None,
+                }
+            }
+
+            fn give(self) -> Value {
+                Value::Numbers(Numbers::$list(self))
+            }
+        })*
+    };
+}
+
+numbers! {
+    i32 S32 S32;
+    u32 U32 U32;
+    i64 S64 S64;
+    f64 F64 Float64;
 }

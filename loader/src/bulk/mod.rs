@@ -1,11 +1,11 @@
-//! Calls that move a `list<u8>` as a whole.
+//! Calls that move a list of bytes or numbers as a whole.
 //!
-//! In wasmtime's dynamic values a list is one value of 32 bytes per item: a byte costs nanoseconds each way,
+//! In wasmtime's dynamic values a list is one value of 32 bytes per item: each costs nanoseconds both ways,
 //! 100 times what it costs by a typed call, which copies memory. Typed calls need the types when the loader
 //! is compiled, so only the signatures in `rows.rs` are called so, and all others by dynamic values.
 //!
-//! A row costs 22 KB of code with the feature `p3`, most of it wasmtime's own, so there are but six: those of
-//! functions that transform, read or render bytes.
+//! A row costs 22 KB of code with the feature `p3`, most of it wasmtime's own, so there are but few: those of
+//! functions that transform, read or render bytes, and that transform or sum up numbers.
 
 #[cfg(feature = "lua")]
 mod item;
@@ -22,6 +22,8 @@ use wasmtime::Store;
 use wasmtime::component::{Func, Type, Val};
 
 use crate::host_state::HostState;
+#[cfg(feature = "lua")]
+pub(crate) use value::Numbers;
 pub(crate) use value::Value;
 
 /// What calls functions of one signature.

@@ -111,4 +111,8 @@ pub(super) static ROWS: &[Row] = rows! {
     (Bytes,) => Bytes | String | Result<Bytes, String> | Result<String, String>;
     (String,) => Result<Bytes, String>;
     (String, Bytes) => Result<Bytes, String>;
+    (Vec<i32>,) => Vec<i32> | i32;
+    (Vec<u32>,) => Vec<u32> | u32;
+    (Vec<i64>,) => Vec<i64> | i64;
+    (Vec<f64>,) => Vec<f64> | f64;
 };

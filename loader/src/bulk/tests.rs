@@ -16,9 +16,17 @@ const SIGNATURES: &[(&[&str], &str)] = &[
     (&["list<u8>"], "result<string, string>"),
     (&["string"], "result<list<u8>, string>"),
     (&["string", "list<u8>"], "result<list<u8>, string>"),
+    (&["list<s32>"], "list<s32>"),
+    (&["list<s32>"], "s32"),
+    (&["list<u32>"], "list<u32>"),
+    (&["list<u32>"], "u32"),
+    (&["list<s64>"], "list<s64>"),
+    (&["list<s64>"], "s64"),
+    (&["list<f64>"], "list<f64>"),
+    (&["list<f64>"], "f64"),
 ];
 
-/// A result is `err` if the length is odd; what is no result lies behind the case.
+/// A result is `err` if the length is odd; what is no result lies behind the case. A number is the length.
 const MODULE: &str = "(module
   (memory (export \"memory\") 1)
   (global $next (mut i32) (i32.const 64))
@@ -32,19 +40,28 @@ const MODULE: &str = "(module
     (i32.const 16))
   (func $plain (param $start i32) (param $length i32) (result i32)
     (i32.add (call $result (local.get $start) (local.get $length)) (i32.const 4)))
+  (func $s32 (param i32 i32) (result i32) (local.get 1))
+  (func $s64 (param i32 i32) (result i64) (i64.extend_i32_u (local.get 1)))
+  (func $f64 (param i32 i32) (result f64) (f64.convert_i32_u (local.get 1)))
 ";
 
 /// For each of `SIGNATURES` a function `fN`, and `tN`, which takes what `fN` returns.
 fn open() -> (Built, Loader) {
     let (mut module, mut wit, mut entries) = (MODULE.to_owned(), String::new(), String::new());
     for (index, (params, result)) in SIGNATURES.iter().enumerate() {
-        let (make, case) = if result.starts_with("result") { ("$result", "i32") } else { ("$plain", "") };
+        let (make, returned, taken) = match *result {
+            "s32" | "u32" => ("$s32", "i32", "i32"),
+            "s64" => ("$s64", "i64", "i64"),
+            "f64" => ("$f64", "f64", "f64"),
+            result if result.starts_with("result") => ("$result", "i32", "i32 i32 i32"),
+            _ => ("$plain", "i32", "i32 i32"),
+        };
         let flat = "i32 i32 ".repeat(params.len());
         writeln!(
             module,
-            "  (func (export \"f{index}\") (param {flat}) (result i32)
+            "  (func (export \"f{index}\") (param {flat}) (result {returned})
     (call {make} (local.get 0) (local.get 1)))
-  (func (export \"t{index}\") (param i32 i32 {case}))"
+  (func (export \"t{index}\") (param {taken}))"
         )
         .unwrap();
         let params: Vec<String> = params.iter().enumerate().map(|(n, ty)| format!("p{n}: {ty}")).collect();
@@ -61,12 +78,20 @@ fn open() -> (Built, Loader) {
     (built, loader)
 }
 
-/// A value of `ty` with `length` bytes.
+/// A value of `ty` with `length` bytes or items; a number is the length.
 fn value(ty: &str, length: usize) -> Val {
     let text = &"abcdefgh"[..length];
     match ty {
         "string" => Val::String(text.to_owned()),
         "list<u8>" => Val::List(text.bytes().map(Val::U8).collect()),
+        "s32" => Val::S32(length as i32),
+        "u32" => Val::U32(length as u32),
+        "s64" => Val::S64(length as i64),
+        "f64" => Val::Float64(length as f64),
+        list if list.starts_with("list<") => {
+            let ty = list.trim_start_matches("list<").trim_end_matches('>');
+            Val::List((0..length).map(|item| value(ty, item)).collect())
+        }
         result => {
             let ok = result.trim_start_matches("result<").trim_end_matches(", string>");
             Val::Result(match length % 2 {

@@ -5,7 +5,7 @@ use wasmtime::component::Val;
 
 use super::data::DataSink;
 use super::types::{Form, Name, Names, Node, Scalar, Shape, Sides};
-use crate::bulk::Value;
+use crate::bulk::{Numbers, Value};
 use crate::error::Error;
 use crate::values::wave;
 
@@ -97,6 +97,7 @@ impl<S: Sink> Lifting<'_, S> {
         match (&node.shape, value) {
             (_, Value::Val(value)) => self.value(node, value),
             (Shape::Bytes, Value::Bytes(bytes)) => self.sink.string(bytes),
+            (Shape::Scalars(_), Value::Numbers(numbers)) => self.numbers(numbers),
             (Shape::Result(sides), Value::Result(value)) => match value {
                 Ok(value) => self.case(&self.names.ok, self.side(&sides.ok, value, Self::returned)?),
                 Err(value) => self.case(&self.names.err, self.side(&sides.err, value, Self::returned)?),
@@ -182,6 +183,16 @@ impl<S: Sink> Lifting<'_, S> {
                 Err(value) => self.case(&self.names.err, self.side(&sides.err, value, Self::value)?),
             },
             _ => Err(S::failed(mismatch(&node.describe()))),
+        }
+    }
+
+    fn numbers(&self, numbers: &Numbers) -> Result<S::Value, S::Error> {
+        let sink = self.sink;
+        match numbers {
+            Numbers::S32(items) => sink.scalars(items.iter().map(|item| Plain::Integer(i64::from(*item)))),
+            Numbers::U32(items) => sink.scalars(items.iter().map(|item| Plain::Integer(i64::from(*item)))),
+            Numbers::S64(items) => sink.scalars(items.iter().map(|item| Plain::Integer(*item))),
+            Numbers::F64(items) => sink.scalars(items.iter().map(|item| Plain::Float(*item))),
         }
     }
 

@@ -5,7 +5,7 @@ use wasmtime::component::Val;
 use super::scalars::{boolean, char, float, integer, lower_scalar, single, text};
 use super::types::{Form, Name, Names, Node, Scalar, Shape, Sides};
 use super::world::{Problem, View, World, expected, no_array, not_an_array_key};
-use crate::bulk::Value;
+use crate::bulk::{Numbers, Value};
 use crate::config::VALUE_BYTES_MAX;
 use crate::meter::Meter;
 
@@ -18,16 +18,34 @@ pub(super) struct Lowering<'a, W> {
 }
 
 impl<W: World> Lowering<'_, W> {
-    /// `value` as an argument of the type `node`: a `list<u8>` stays whole.
+    /// `value` as an argument of the type `node`.
     pub(super) fn argument(&self, node: &Node, value: &W::Value) -> Result<Value, Problem> {
+        self.value(node, value).map(Value::Val)
+    }
+
+    /// `value` as an argument of a typed call: a list of bytes or numbers stays whole.
+    pub(super) fn whole(&self, node: &Node, value: &W::Value) -> Result<Value, Problem> {
         match (&node.shape, self.world.view(value)) {
             (Shape::Bytes, View::String(bytes)) => {
                 self.take(bytes.len())?;
                 Ok(Value::Bytes(bytes.to_vec()))
             }
             (Shape::Bytes, View::Table(table)) => self.items(table, integer).map(Value::Bytes),
-            _ => self.value(node, value).map(Value::Val),
+            (Shape::Scalars(Scalar::S32), View::Table(table)) => self.numbers(table, integer, Numbers::S32),
+            (Shape::Scalars(Scalar::U32), View::Table(table)) => self.numbers(table, integer, Numbers::U32),
+            (Shape::Scalars(Scalar::S64), View::Table(table)) => self.numbers(table, integer, Numbers::S64),
+            (Shape::Scalars(Scalar::F64), View::Table(table)) => self.numbers(table, float, Numbers::F64),
+            _ => self.argument(node, value),
         }
+    }
+
+    fn numbers<T>(
+        &self,
+        table: W::Table<'_>,
+        read: impl Fn(&View<'_, W>) -> Result<T, Problem>,
+        whole: fn(Vec<T>) -> Numbers,
+    ) -> Result<Value, Problem> {
+        Ok(Value::Numbers(whole(self.items(table, read)?)))
     }
 
     /// Counts `bytes` of the copies.

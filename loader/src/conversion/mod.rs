@@ -29,7 +29,7 @@ pub(crate) use lift::{Hyphens, Plain, Sink};
 pub(crate) use types::{Name, Names};
 pub(crate) use world::{Problem, View, World, no_array};
 
-use crate::bulk::Value;
+use crate::bulk::{TypedCall, Value};
 use crate::config::VALUE_BYTES_MAX;
 use crate::error::Error;
 use crate::meter::Meter;
@@ -46,6 +46,9 @@ pub(crate) struct Plan {
     /// Arguments that can't be left out.
     required: usize,
     returned: Returned,
+    /// Whether it is called by its types, which take lists as one whole. As dynamic values these would be many times as
+    /// large as what was counted.
+    is_typed: bool,
     /// For messages.
     signature: String,
 }
@@ -62,6 +65,7 @@ enum Returned {
 impl Plan {
     /// Prepares a signature.
     pub(crate) fn new(params: &[(String, Type)], result: Option<&Type>, results: Results) -> Self {
+        let is_typed = TypedCall::find(params, result).is_some();
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut names = Names::new();
         let signature = signature(params, result);
@@ -76,7 +80,7 @@ impl Plan {
             (Some(ty), _) => Returned::Value(free(ty)),
         };
         let required = params.iter().rposition(|(_, node)| !node.is_omissible()).map_or(0, |last| last + 1);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), names, params, required, returned, signature }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), names, params, required, returned, is_typed, signature }
     }
 
     /// Distinct in the process.
@@ -102,8 +106,9 @@ impl Plan {
     ) -> Result<Vec<Value>, Error> {
         self.check_arity(world, args)?;
         let lowering = lower::Lowering { world, names: &self.names, meter };
+        let lower = if self.is_typed { lower::Lowering::whole } else { lower::Lowering::argument };
         let arg = |(index, (name, node)): (usize, &(String, Node))| match args.get(index) {
-            Some(arg) => lowering.argument(node, arg).map_err(|problem| problem.of_parameter(name)),
+            Some(arg) => lower(&lowering, node, arg).map_err(|problem| problem.of_parameter(name)),
             None => Ok(Value::Val(Val::Option(None))),
         };
         self.params.iter().enumerate().map(arg).collect()

@@ -87,7 +87,7 @@ fn answer_of(value: Option<Value>) -> Result<Answer, String> {
         Some(Value::Val(Val::List(items))) if items.first().is_some_and(|it| matches!(it, Val::U8(_))) => {
             Ok(octets(StatusCode::OK, bytes_of(&items)))
         }
-        Some(Value::Val(value)) => in_json(StatusCode::OK, &value),
+        Some(value @ (Value::Val(_) | Value::Numbers(_))) => in_json(StatusCode::OK, &Val::from(value)),
     }
 }
 

@@ -415,6 +415,25 @@ fn lists_of_all_lengths_come_back() {
     }
 }
 
+/// A byte of dynamic values takes as much memory as any of them.
+#[test]
+fn bytes_count_as_what_they_become() {
+    let types = Types::open();
+    let lua = Lua::new();
+    let params = types.loader.function("app:optional").unwrap().params().to_vec();
+    let bytes = ("v".to_owned(), types.get("bytes"));
+    let text = MultiValue::from_iter([Value::String(lua.create_string(vec![0; 1000]).unwrap())]);
+    let taken = |params: &[(String, Type)]| {
+        let plan = Plan::new(params, Some(&types.get("bytes")), Results::Pair);
+        let meter = Plan::meter(None);
+        plan.lower(&plan.keys(&lua).unwrap(), text.clone(), &meter).unwrap();
+        meter.taken()
+    };
+    assert_eq!(taken(std::slice::from_ref(&bytes)), 1000);
+    let dynamic = taken(&[bytes, params[1].clone()]);
+    assert!(dynamic >= 1000 * size_of::<Val>() as u64, "{dynamic}");
+}
+
 /// As deep as components may be: their validation allows little more.
 #[test]
 fn types_may_be_nested_deeply() {
