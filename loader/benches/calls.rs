@@ -77,7 +77,7 @@ end";
 
 /// Names of functions, and calls of a round.
 const FUNCTIONS: [(&str, u32); 6] =
-    [("scalar", 1_000), ("text", 1_000), ("user", 500), ("users", 20), ("numbers", 50), ("bytes", 2)];
+    [("scalar", 1_000), ("text", 1_000), ("user", 500), ("users", 20), ("numbers", 50), ("bytes", 8)];
 
 pub(crate) fn run() {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(measured());

@@ -107,9 +107,9 @@ pub(crate) async fn call(
     let prepared = function.prepared(&inner)?;
     check_arity(&function, &prepared, args.len())?;
     // Dropped last, when the instance is.
-    let _slot = function.pool.slot(patience).await?;
+    let slot = function.pool.slot(patience).await?;
     let owner = Owner::of(&context);
-    let source = match kept(&inner, &function, &owner, &stdio)? {
+    let source = match kept(&inner, &function, &owner, &stdio, slot.free)? {
         Some(instance) => Source::Kept(instance),
         None => Source::Fresh(inner.bound.place(&function.id, patience).await?),
     };
@@ -169,19 +169,18 @@ async fn limited<T>(
     Limit { deadline, is_own: own == deadline }.within(function, guest).await
 }
 
-/// An idle instance for a call of `owner`; the function's slots hold one each at most, also those that are
-/// not for this call. Its streams are the log. One whose environment has changed since it was made goes: guests
+/// An idle instance for a call of `owner`; the `free` slots of the function hold one each at most, also those that
+/// are not for this call. Its streams are the log. One whose environment has changed since it was made goes: guests
 /// read it once.
 fn kept(
     inner: &Inner,
     function: &WasmFunction,
     owner: &Owner,
     stdio: &Stdio,
+    free: usize,
 ) -> Result<Option<Instance>, Error> {
     let Some(shelf) = &function.shelf else { return Ok(None) };
-    let kept = if matches!(stdio, Stdio::Log) { shelf.take(owner) } else { None };
-    shelf.shrink(function.pool.free());
-    match kept {
+    match shelf.take(matches!(stdio, Stdio::Log).then_some(owner), free) {
         Some(instance) if instance.is_current(inner)? => Ok(Some(instance)),
         _ => Ok(None),
     }

@@ -140,6 +140,9 @@ pub const LUA_BYTES_PER_TURN: usize = 4 << 20;
 pub const LUA_PATTERN_STEPS_MAX: u64 = 50_000_000;
 /// Turns that Lua coroutines which wake each other get before anything else is looked at.
 pub const LUA_TURNS_AT_ONCE: u32 = 64;
+/// Memory of a call's arguments that is not counted, in bytes: counting costs such a call more than the memory, and
+/// [`LUA_CALLS_MAX`] bounds how many there are.
+pub const LUA_CALL_BYTES_FREE: usize = 1 << 10;
 /// Memory of values that leave a Lua invocation, in bytes: a table that is small where it comes from may hold
 /// the same part many times.
 pub const VALUE_BYTES_MAX: usize = 256 << 20;

@@ -1,6 +1,6 @@
 //! WebAssembly functions: an entry, its artifact, and what was settled once so that a call does not look it up.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use registry_schema::authored::scalar::Templated;
@@ -47,7 +47,9 @@ pub(crate) struct WasmFunction {
     #[cfg(feature = "wasi")]
     pub(crate) given: Given,
     /// Kept once made; a failure is not kept, since it may be the machine's (no descriptor left).
-    prepared: Mutex<Option<Arc<Prepared>>>,
+    prepared: OnceLock<Arc<Prepared>>,
+    /// Held while it is made, once.
+    preparing: Mutex<()>,
 }
 
 /// Everything about a function that comes from its artifact.
@@ -117,20 +119,26 @@ impl WasmFunction {
             given: Given::new(inner, &id, &wasm).map_err(failed)?,
             wasm,
             id,
-            prepared: Mutex::new(None),
+            prepared: OnceLock::new(),
+            preparing: Mutex::default(),
         })
     }
 
     /// Loads, checks and links the artifact, once.
     pub(crate) fn prepared(&self, inner: &Inner) -> Result<Arc<Prepared>, Error> {
-        // Only whole values are stored: a panic while preparing leaves `None`.
-        let mut slot = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(prepared) = &*slot {
+        if let Some(prepared) = self.prepared.get() {
             return Ok(Arc::clone(prepared));
         }
-        let prepared = Arc::new(self.prepare(inner)?);
-        *slot = Some(Arc::clone(&prepared));
-        Ok(prepared)
+        // Guards nothing that a panic could leave half done.
+        let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepared = match self.prepared.get() {
+            Some(prepared) => prepared,
+            None => {
+                let prepared = Arc::new(self.prepare(inner)?);
+                self.prepared.get_or_init(|| prepared)
+            }
+        };
+        Ok(Arc::clone(prepared))
     }
 
     fn prepare(&self, inner: &Inner) -> Result<Prepared, Error> {

@@ -80,7 +80,15 @@ impl Plan {
             (Some(ty), _) => Returned::Value(free(ty)),
         };
         let required = params.iter().rposition(|(_, node)| !node.is_omissible()).map_or(0, |last| last + 1);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), names, params, required, returned, is_typed, signature }
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            names,
+            params,
+            required,
+            returned,
+            is_typed,
+            signature,
+        }
     }
 
     /// Distinct in the process.

@@ -71,11 +71,17 @@ impl<T: Send + 'static> Shelf<T> {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// The instance of `owner` that was used last.
-    pub(crate) fn take(&self, owner: &Owner) -> Option<T> {
+    /// The instance of `owner`, if one is given, that was used last. What is more than `max` then is given up, the
+    /// longest idle first.
+    pub(crate) fn take(&self, owner: Option<&Owner>, max: usize) -> Option<T> {
         let mut state = self.state();
-        let at = state.items.iter().rposition(|item| item.owner.is(owner))?;
-        state.items.remove(at).map(|item| item.value)
+        let at = owner.and_then(|owner| state.items.iter().rposition(|item| item.owner.is(owner)));
+        let taken = at.and_then(|at| state.items.remove(at));
+        let surplus = state.items.len().saturating_sub(max);
+        let gone: Vec<Item<T>> = state.items.drain(..surplus).collect();
+        drop(state);
+        drop(gone);
+        taken.map(|item| item.value)
     }
 
     /// Keeps `value` until a call of `owner` takes it, it was idle for [`POOL_IDLE_MAX`], or its place is
@@ -86,15 +92,6 @@ impl<T: Send + 'static> Shelf<T> {
         if !std::mem::replace(&mut state.is_watched, true) {
             tokio::spawn(watch(Watch(Arc::downgrade(self))));
         }
-    }
-
-    /// Gives up what is more than `max`, the longest idle first.
-    pub(crate) fn shrink(&self, max: usize) {
-        let mut state = self.state();
-        let surplus = state.items.len().saturating_sub(max);
-        let gone: Vec<Item<T>> = state.items.drain(..surplus).collect();
-        drop(state);
-        drop(gone);
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {

@@ -98,6 +98,8 @@ pub struct PoolSnapshot {
 #[must_use]
 pub(crate) struct Slot {
     pool: Arc<Pool>,
+    /// Slots that no call held when it was taken, and that may hold an idle instance each.
+    pub(crate) free: usize,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -133,14 +135,9 @@ impl Pool {
         slots.busy += 1;
         // The one that was used last: the others may go.
         slots.idle.pop_back();
+        let free = self.shape.slots_max.unwrap_or(usize::MAX).saturating_sub(slots.busy);
         drop(slots);
-        Ok(Slot { pool: Arc::clone(self), _permit: permit })
-    }
-
-    /// Slots that no call holds and that may hold an idle instance each.
-    pub(crate) fn free(&self) -> usize {
-        let max = self.shape.slots_max.unwrap_or(usize::MAX);
-        max.saturating_sub(self.slots().busy)
+        Ok(Slot { pool: Arc::clone(self), free, _permit: permit })
     }
 
     pub(crate) fn snapshot(&self) -> PoolSnapshot {

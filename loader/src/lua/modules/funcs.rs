@@ -16,7 +16,7 @@ use super::held::{Share, hold};
 use super::places::Places;
 use crate::bulk;
 use crate::calls::{Retry, Target, repeat};
-use crate::config::LUA_CALLS_MAX;
+use crate::config::{LUA_CALL_BYTES_FREE, LUA_CALLS_MAX};
 use crate::conversion::Plan;
 use crate::data::Data;
 use crate::error::Error;
@@ -304,7 +304,8 @@ fn begin(
             let meter = Plan::meter(deadline);
             let keys = prepared.plan.keys(lua).map_err(|problem| outside(&problem))?;
             let args = prepared.plan.lower(&keys, args, &meter).map_err(named)?;
-            let held = hold(lua, context_bytes + bytes_of(&meter))?;
+            let bytes = context_bytes + bytes_of(&meter);
+            let held = (bytes > LUA_CALL_BYTES_FREE).then(|| hold(lua, bytes)).transpose()?;
             Ok(later(
                 async move {
                     let _held = held;
