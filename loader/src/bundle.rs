@@ -3,15 +3,16 @@
 //! Opening costs in proportion to the manifest: format, digest, compiler version, engine fingerprints,
 //! target. Files are opened relative to the bundle's folder and never through links.
 
+mod fit;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use registry_schema::engine::{COMPILER_VERSION, EngineOptions};
 use registry_schema::envelope::{Envelope, ManifestError};
 use registry_schema::manifest::{
-    Artifact, COMPONENTS_DIR, Component, Entry, Head, MANIFEST_BYTES_MAX, MANIFEST_FILE, lua_path,
+    Artifact, COMPONENTS_DIR, Component, Entry, MANIFEST_BYTES_MAX, MANIFEST_FILE, lua_path,
 };
 use registry_schema::manifest_file::Manifest;
 use registry_schema::{Digest, Profile, Target};
@@ -19,7 +20,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::config::Options;
-use crate::error::{Difference, OpenError};
+use crate::error::OpenError;
 use crate::folder::{LOCK_FILE, lock_shared, open_inside};
 use crate::header;
 use crate::machine::{Machine, PassedOver};
@@ -57,7 +58,8 @@ impl Bundle {
         let mut bundle = Self::read_if(path.as_ref(), |envelope| demanded.check_signature(envelope))?;
         let manifest = &bundle.manifest;
         demanded.check_compiler(manifest)?;
-        bundle.target = check_compatible(manifest.head(), manifest.artifact_count(), options.target)?;
+        bundle.target =
+            fit::target(manifest.head(), manifest.artifact_count(), options.target, &Machine::own())?;
         let components = if demanded.denied.needs_origins() {
             bundle.components().map_err(OpenError::Malformed)?
         } else {
@@ -221,47 +223,4 @@ fn refused(error: ManifestError) -> OpenError {
         ManifestError::Format(found) => OpenError::Format { found },
         ManifestError::Digest { expected, found } => OpenError::Digest { expected, found },
     }
-}
-
-/// Compares compiler, engine options and target; returns the target to use, which is `only` if that is given.
-fn check_compatible(
-    head: &Head,
-    artifacts: usize,
-    only: Option<Target>,
-) -> Result<Option<Target>, OpenError> {
-    let mut differences = Vec::new();
-    let mut differ = |what: &str, expected: &str, found: &str| {
-        differences.push(Difference {
-            what: what.to_owned(),
-            expected: expected.to_owned(),
-            found: found.to_owned(),
-        });
-    };
-    if head.compiler != COMPILER_VERSION {
-        differ("compiler version", COMPILER_VERSION, &head.compiler);
-    }
-    for (profile, engine) in &head.engines {
-        let own = EngineOptions::new(*profile);
-        let options = own.differences(&engine.options);
-        for option in &options {
-            differ(
-                &format!("engine option `{}` ({profile})", option.option),
-                &option.expected,
-                &option.found,
-            );
-        }
-        if options.is_empty() && engine.fingerprint != own.fingerprint() {
-            differ(&format!("engine fingerprint ({profile})"), &own.fingerprint(), &engine.fingerprint);
-        }
-    }
-    let machine = Machine::own();
-    let targets = head.targets.iter().copied().filter(|target| only.is_none_or(|only| only == *target));
-    let target = machine.choose(&targets.collect::<Vec<_>>());
-    if target.is_none() && artifacts > 0 {
-        let found = machine.passed_over(&head.targets).into_iter();
-        let found: Vec<String> = found.map(|(target, why)| format!("`{target}` ({why})")).collect();
-        let own = machine.best().map_or("no target at all".to_owned(), |best| format!("up to `{best}`"));
-        differ("target", &own, &found.join(", "));
-    }
-    if differences.is_empty() { Ok(target) } else { Err(OpenError::Incompatible(differences)) }
 }

@@ -212,7 +212,12 @@ pub enum OpenError {
         reason: String,
     },
     /// The bundle was made for another loader or another machine.
-    Incompatible(Vec<Difference>),
+    Incompatible {
+        /// Everything that differs.
+        differences: Vec<Difference>,
+        /// The target to build it for: where none of its own runs here, and this machine runs any.
+        build_for: Option<Target>,
+    },
     /// The engine could not be set up on this machine.
     Engine(String),
     /// The settings can't be used.
@@ -276,14 +281,13 @@ impl fmt::Display for OpenError {
                 "{what} is {}\nrebuild it with another compiler and the loader of its version: `compiler build`",
                 crate::trust::denied(reason)
             ),
-            Self::Incompatible(differences) => {
+            Self::Incompatible { differences, build_for } => {
                 f.write_str("the bundle does not fit this loader:")?;
                 for Difference { what, expected, found } in differences {
                     write!(f, "\n  {what}: expected {expected}, found {found}")?;
                 }
                 // The compiler's own machine may be another one.
-                let elsewhere = differences.iter().any(|difference| difference.what == "target");
-                match Target::host().filter(|_| elsewhere) {
+                match build_for {
                     Some(target) => write!(f, "\n{} --target {target}`", REBUILD.trim_end_matches('`')),
                     None => write!(f, "\n{REBUILD}"),
                 }

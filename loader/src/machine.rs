@@ -50,6 +50,13 @@ impl Machine {
         self.choose(&Target::all().collect::<Vec<_>>())
     }
 
+    /// The target to build for, so that it runs here: the default of its kind, which serves others too, else
+    /// the best.
+    pub(crate) fn to_build_for(&self) -> Option<Target> {
+        let default = self.triple.map(Target::at_default_level);
+        default.filter(|target| self.obstacle(*target).is_none()).or_else(|| self.best())
+    }
+
     /// The one of `targets` that it runs best: native code of the highest level, else the interpreter's.
     pub(crate) fn choose(&self, targets: &[Target]) -> Option<Target> {
         let runs = targets.iter().copied().filter(|target| self.obstacle(*target).is_none());
@@ -69,7 +76,7 @@ impl Machine {
     }
 
     /// Why `target` does not run here, if it does not.
-    fn obstacle(&self, target: Target) -> Option<PassedOver> {
+    pub(crate) fn obstacle(&self, target: Target) -> Option<PassedOver> {
         if !target.triple.is_native() {
             return (!self.interprets).then_some(PassedOver::NoInterpreter);
         }
@@ -108,6 +115,31 @@ fn missing(_: CpuLevel) -> Vec<&'static str> {
     Vec::new()
 }
 
+/// Machines for tests, of kinds that this one may not be.
+#[cfg(test)]
+impl Machine {
+    /// A server of 2015: no AVX-512.
+    pub(crate) fn haswell(interprets: bool) -> Self {
+        let missing = |level| if level == CpuLevel::V4 { vec!["avx512f", "avx512bw"] } else { Vec::new() };
+        Self { triple: Some(Triple::X86_64LinuxGnu), missing, interprets }
+    }
+
+    /// One of 2006: the lowest level alone.
+    pub(crate) fn core2() -> Self {
+        let missing = |level| if level == CpuLevel::V2 { vec!["sse4.2", "popcnt"] } else { Vec::new() };
+        Self { triple: Some(Triple::X86_64LinuxGnu), missing, interprets: false }
+    }
+
+    pub(crate) fn aarch64(interprets: bool) -> Self {
+        Self { triple: Some(Triple::Aarch64LinuxGnu), missing: |_| Vec::new(), interprets }
+    }
+
+    /// A kind that no code is generated for.
+    pub(crate) fn of_no_kind(interprets: bool) -> Self {
+        Self { triple: None, missing: |_| Vec::new(), interprets }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,10 +148,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A server of 2015: no AVX-512.
     fn haswell(interprets: bool) -> Machine {
-        let missing = |level| if level == CpuLevel::V4 { vec!["avx512f", "avx512bw"] } else { Vec::new() };
-        Machine { triple: Some(Triple::X86_64LinuxGnu), missing, interprets }
+        Machine::haswell(interprets)
     }
 
     #[test]
@@ -157,23 +187,30 @@ mod tests {
 
     #[test]
     fn instructions_of_lower_levels_count_too() {
-        let machine = Machine {
-            triple: Some(Triple::X86_64LinuxGnu),
-            missing: |level| if level == CpuLevel::V2 { vec!["popcnt"] } else { Vec::new() },
-            interprets: false,
-        };
-        let v1 = target("x86_64-unknown-linux-gnu:v1");
-        assert_eq!(machine.best(), Some(v1));
+        let machine = Machine::core2();
+        assert_eq!(machine.best(), Some(target("x86_64-unknown-linux-gnu:v1")));
         let v4 = target("x86_64-unknown-linux-gnu:v4");
-        assert_eq!(machine.passed_over(&[v4]), [(v4, PassedOver::Instructions(vec!["popcnt"]))]);
+        assert_eq!(machine.passed_over(&[v4]), [(v4, PassedOver::Instructions(vec!["sse4.2", "popcnt"]))]);
     }
 
     #[test]
     fn another_kind_of_machine_runs_only_its_own() {
-        let machine =
-            Machine { triple: Some(Triple::Aarch64LinuxGnu), missing: |_| Vec::new(), interprets: true };
-        assert_eq!(machine.best(), Some(target("aarch64-unknown-linux-gnu")));
-        let nowhere = Machine { triple: None, missing: |_| Vec::new(), interprets: true };
-        assert_eq!(nowhere.best(), Some(target("pulley64")));
+        assert_eq!(Machine::aarch64(true).best(), Some(target("aarch64-unknown-linux-gnu")));
+        assert_eq!(Machine::of_no_kind(true).best(), Some(target("pulley64")));
+        assert_eq!(Machine::of_no_kind(false).best(), None);
+    }
+
+    #[test]
+    fn what_to_build_for_runs_here_and_where_it_can_elsewhere_too() {
+        let cases = [
+            (haswell(true), Some("x86_64-unknown-linux-gnu:v2")),
+            (Machine::core2(), Some("x86_64-unknown-linux-gnu:v1")),
+            (Machine::aarch64(true), Some("aarch64-unknown-linux-gnu")),
+            (Machine::of_no_kind(true), Some("pulley64")),
+            (Machine::of_no_kind(false), None),
+        ];
+        for (machine, expected) in cases {
+            assert_eq!(machine.to_build_for(), expected.map(target));
+        }
     }
 }

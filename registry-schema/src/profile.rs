@@ -109,10 +109,11 @@ pub struct Target {
 impl Target {
     /// The triple of this program at its default level (v2 on x86-64), if artifacts can be made for it.
     pub fn host() -> Option<Self> {
-        Triple::host().map(Self::default_level)
+        Triple::host().map(Self::at_default_level)
     }
 
-    fn default_level(triple: Triple) -> Self {
+    /// `triple` at its default level: v2 on x86-64.
+    pub fn at_default_level(triple: Triple) -> Self {
         let level = match triple {
             Triple::X86_64LinuxGnu => Some(CpuLevel::V2),
             Triple::Aarch64LinuxGnu | Triple::Pulley64 => None,
@@ -124,7 +125,7 @@ impl Target {
     pub fn all() -> impl Iterator<Item = Self> {
         let levels = [CpuLevel::V1, CpuLevel::V2, CpuLevel::V3, CpuLevel::V4];
         let x86 = levels.map(|level| Self { triple: Triple::X86_64LinuxGnu, level: Some(level) });
-        let others = [Triple::Aarch64LinuxGnu, Triple::Pulley64].map(Self::default_level);
+        let others = [Triple::Aarch64LinuxGnu, Triple::Pulley64].map(Self::at_default_level);
         x86.into_iter().chain(others)
     }
 }
@@ -162,7 +163,7 @@ impl FromStr for Target {
         Self::all()
             .find(|target| target.to_string() == text)
             .or_else(|| {
-                Self::all().map(|t| Self::default_level(t.triple)).find(|t| t.triple.as_str() == text)
+                Self::all().map(|t| Self::at_default_level(t.triple)).find(|t| t.triple.as_str() == text)
             })
             .ok_or_else(|| UnknownTarget(text.to_owned()))
     }

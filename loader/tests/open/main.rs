@@ -47,6 +47,30 @@ pub(crate) fn does_not_fit(lines: &[String]) -> String {
     format!("the bundle does not fit this loader:{lines}{REBUILD}")
 }
 
+/// The message of a bundle that differs in `lines`, and has no target for this machine: `found` says which ones.
+pub(crate) fn does_not_run(lines: &[String], found: &str) -> String {
+    let best = best();
+    // The compiler's default, unless this CPU is older than that.
+    let build_for = best.min(Target::host().expect("tests run on a supported machine"));
+    let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
+    let rebuild = REBUILD.trim_end_matches('`');
+    format!(
+        "the bundle does not fit this loader:{lines}\n  target: expected up to `{best}`, {found}\
+         {rebuild} --target {build_for}`"
+    )
+}
+
+/// The best target that this machine runs, of its own kind.
+fn best() -> Target {
+    let built = small();
+    built.edit_body(|body| {
+        let native: Vec<Target> = Target::all().filter(|target| target.triple.is_native()).collect();
+        body["head"]["targets"] = serde_json::json!(native);
+    });
+    let loader = Loader::open(&built).expect("it has targets for every machine");
+    loader.bundle().target().expect("tests run on a supported machine")
+}
+
 /// A target of another kind of machine than this one.
 pub(crate) fn foreign() -> Target {
     let host = Target::host().expect("tests run on a supported machine");

@@ -142,6 +142,20 @@ pub(crate) const SERVE_ASYNC: Guest = Guest {
     sha256: "dd0eab32f7ca20014d2fe13d98fe4fcf843ea09c6e625eb9c239382396c7f610",
 };
 
+/// A component of the asynchronous profile: `f` gives its argument and one.
+pub(crate) const ASYNCHRONOUS: &str = r#"(component
+  (core module $m
+    (import "" "return" (func $return (param i32)))
+    (func (export "f") (param i32) (result i32)
+      (call $return (i32.add (local.get 0) (i32.const 1)))
+      (i32.const 0))
+    (func (export "cb") (param i32 i32 i32) (result i32) unreachable))
+  (core func $return (canon task.return (result u32)))
+  (core instance $i (instantiate $m
+    (with "" (instance (export "return" (func $return))))))
+  (func (export "f") async (param "x" u32) (result u32)
+    (canon lift (core func $i "f") async (callback (func $i "cb")))))"#;
+
 /// A registry of one namespace, in a folder of its own.
 pub(crate) struct Registry {
     folder: TempDir,
