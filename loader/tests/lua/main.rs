@@ -7,6 +7,7 @@ mod hostile;
 mod isolation;
 mod modules;
 mod processes;
+mod rebuild;
 mod seen;
 mod services;
 mod shared;
