@@ -3,10 +3,12 @@
 //! A bundle is what the `compiler` of the same version wrote from a registry. [`Loader::open`] checks its
 //! manifest and nothing else; artifacts are checked, mapped and linked when they are first used.
 //!
-//! ```no_run
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/example.rs"));
+//! # fn main() -> Outcome { beside_a_bundle(example()) }
+//! # async fn example() -> Outcome {
 //! use loader::{Loader, Val};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let loader = Loader::open("dist")?;
 //! let sum = loader.call("samples.wat:add", &[Val::S32(40), Val::S32(2)]).await?;
 //! assert_eq!(sum, Some(Val::S32(42)));
@@ -23,7 +25,8 @@
 //! # Features
 //! - `lua` (default): Lua entries, `funcs` between them and WebAssembly ones, and the Lua modules.
 //! - `wasi` (default): WASI 0.2 host interfaces, for entries that are granted them.
-//! - `http` (default): outgoing HTTP, of guests (`wasi:http`) and of Lua (`http_client`).
+//! - `http` (default): outgoing HTTP, of guests (`wasi:http`) and of Lua (`http_client`); with `lua`, servers
+//!   (`http`).
 //! - `p3`: the asynchronous profile, for components that use component-model async.
 //! - `signatures` (default): keys that bundles must be signed with.
 //! - `pulley`: artifacts for the engine's interpreter, where no native ones fit.
@@ -94,6 +97,11 @@ pub mod trust;
 pub mod values;
 mod verify;
 mod warm;
+
+/// The examples in README.md are compiled, not run.
+#[cfg(all(doctest, feature = "http", feature = "lua", feature = "signatures"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 /// Bundles for unit tests.
 #[cfg(test)]
