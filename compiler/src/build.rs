@@ -122,7 +122,7 @@ fn run(
     let described = match describe(&components) {
         Ok(described) => described,
         Err(error) => {
-            diagnostics.push(not_written(&error.into()));
+            diagnostics.push(not_written(&error.to_string()));
             return None;
         }
     };
@@ -135,15 +135,19 @@ fn run(
         .chain(others.iter().map(|file| NewFile { path: file.path.clone(), bytes: &file.bytes }))
         .collect();
     let key = options.sign_key.as_ref();
-    let written = output.and_then(|output| output.write(&files, &body, key).map(|()| output));
-    let _held = match written {
-        Ok(output) => output,
-        Err(error) => {
-            diagnostics.push(not_written(&error));
-            return None;
+    let written = output.as_ref().map_err(|error| format!("{error:#}")).and_then(|output| {
+        let staged = output.stage(&files, &body, key).map_err(|error| format!("{error:#}"))?;
+        diagnostics.extend(self_check::run(options, staged.manifest_name(), &body, &registry));
+        // What failed its check is dropped: the bundle that was there is still in place.
+        if diagnostics.has_errors() {
+            Ok(())
+        } else {
+            staged.put_in_place().map_err(|error| format!("{error:#}"))
         }
-    };
-    diagnostics.extend(self_check::run(options, &body, &registry));
+    });
+    if let Err(error) = written {
+        diagnostics.push(not_written(&error));
+    }
     if let Some(cache) = &options.cache {
         cache.trim(CACHE_BYTES_MAX);
     }
@@ -157,8 +161,8 @@ fn run(
     })
 }
 
-fn not_written(error: &anyhow::Error) -> Diagnostic {
-    Diagnostic::new(Code::BundleWriteFailed, format!("{error:#}"))
+fn not_written(error: &str) -> Diagnostic {
+    Diagnostic::new(Code::BundleWriteFailed, error)
         .help("the bundle that was there before is whole; make room or choose another `--out`")
 }
 

@@ -1,9 +1,10 @@
 //! Writes a bundle so that whoever reads it sees the old one whole or the new one whole.
 //!
 //! Files are only ever added, under names that say their content: written under a temporary name, made
-//! read-only, synced, renamed. The manifest is renamed into place last. What no manifest names is
-//! removed afterwards, and only if no loader holds the bundle's lock: a lazy loader never loses a file
-//! of its own manifest. Two builds into one folder run one after the other.
+//! read-only, synced, renamed. The manifest is written under a temporary name as well: that is the staged
+//! bundle, which is checked before its manifest is renamed into place. What no manifest names is removed
+//! afterwards, and only if no loader holds the bundle's lock: a lazy loader never loses a file of its own
+//! manifest. Two builds into one folder run one after the other.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -57,12 +58,26 @@ impl Output {
         Ok(Self { folder: folder.to_path_buf(), _build: build })
     }
 
-    /// Writes `files` and then the manifest of `body`, signed with `key` if there is one, and removes what it does not name if no loader
-    /// is open. Files that are there already with the same content are left alone.
+    /// Writes `files`, and the manifest of `body` under a temporary name, signed with `key` if there is one.
+    /// The bundle that is in place stays as it is. Files that are there already with the same content are
+    /// left alone.
     ///
     /// # Errors
-    /// When anything can't be written; the old bundle is whole then.
-    pub fn write(&self, files: &[NewFile<'_>], body: &Body, key: Option<&SignKey>) -> anyhow::Result<()> {
+    /// When anything can't be written; what was written is removed then.
+    pub fn stage<'a>(
+        &'a self,
+        files: &[NewFile<'_>],
+        body: &'a Body,
+        key: Option<&SignKey>,
+    ) -> anyhow::Result<Staged<'a>> {
+        let manifest = match key {
+            Some(key) => to_signed_bytes(body, |message| key.sign(message)),
+            None => to_bytes(body),
+        };
+        let manifest = manifest.context("the manifest")?;
+        let name = format!("{TEMPORARY}{}", std::process::id());
+        let mut staged =
+            Staged { output: self, body, manifest, name, renamed: 0, added: Vec::new(), in_place: false };
         let mut renames = Vec::new();
         for (index, file) in files.iter().enumerate() {
             let path = self.folder.join(&file.path);
@@ -72,33 +87,30 @@ impl Output {
             let folder = path.parent().unwrap_or(&self.folder);
             fs::create_dir_all(folder).with_context(|| format!("can't create `{}`", folder.display()))?;
             let temporary = folder.join(format!("{TEMPORARY}{}-{index}", std::process::id()));
+            staged.added.push(temporary.clone());
             write_new(&temporary, file.bytes)?;
             renames.push((temporary, path));
         }
-        let folder = File::open(&self.folder)?;
         if !renames.is_empty() {
             // One sync for all files instead of one for each.
-            rustix::fs::syncfs(&folder).context("can't sync the bundle's file system")?;
+            self.sync()?;
         }
         for (temporary, path) in &renames {
+            // What is written over was damaged, and may be the old bundle's: it is mended and stays.
+            let is_new = fs::symlink_metadata(path).is_err();
             fs::rename(temporary, path).with_context(|| format!("can't write `{}`", path.display()))?;
+            if is_new {
+                staged.added.push(path.clone());
+            }
         }
-        let manifest = match key {
-            Some(key) => to_signed_bytes(body, |message| key.sign(message)),
-            None => to_bytes(body),
-        };
-        let manifest = manifest.context("the manifest")?;
-        let path = self.folder.join(MANIFEST_FILE);
-        if fs::read(&path).is_ok_and(|old| old == manifest) && renames.is_empty() {
-            self.remove_unnamed(body)?;
-            return Ok(());
-        }
-        let temporary = self.folder.join(format!("{TEMPORARY}{}", std::process::id()));
-        write_new(&temporary, &manifest)?;
-        rustix::fs::syncfs(&folder).context("can't sync the bundle's file system")?;
-        fs::rename(&temporary, &path).with_context(|| format!("can't write `{}`", path.display()))?;
-        folder.sync_all().context("can't sync the bundle's folder")?;
-        self.remove_unnamed(body)
+        staged.renamed = renames.len();
+        write_new(&staged.path(), &staged.manifest)?;
+        Ok(staged)
+    }
+
+    fn sync(&self) -> anyhow::Result<()> {
+        let folder = File::open(&self.folder)?;
+        rustix::fs::syncfs(&folder).context("can't sync the bundle's file system")
     }
 
     /// Removes files that `body` does not name, if no loader is open.
@@ -130,6 +142,74 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+/// A bundle that was written beside the one in place, and is not in its place yet. Dropped, it is removed.
+#[derive(Debug)]
+pub struct Staged<'a> {
+    output: &'a Output,
+    body: &'a Body,
+    manifest: Vec<u8>,
+    /// Of the manifest for now.
+    name: String,
+    /// How many files were written.
+    renamed: usize,
+    /// Files that were not there before, and those under temporary names.
+    added: Vec<PathBuf>,
+    in_place: bool,
+}
+
+impl Staged<'_> {
+    /// Name of the file that becomes the manifest.
+    pub fn manifest_name(&self) -> &str {
+        &self.name
+    }
+
+    fn path(&self) -> PathBuf {
+        self.output.folder.join(&self.name)
+    }
+
+    /// Puts the bundle into the place of the one that was there, and removes what it does not name if no
+    /// loader is open.
+    ///
+    /// # Errors
+    /// When the manifest can't be renamed, in which case the old bundle is whole, or when what is left of
+    /// it can't be removed.
+    pub fn put_in_place(mut self) -> anyhow::Result<()> {
+        let path = self.output.folder.join(MANIFEST_FILE);
+        let unchanged = self.renamed == 0 && fs::read(&path).is_ok_and(|old| old == self.manifest);
+        if !unchanged {
+            self.output.sync()?;
+            fs::rename(self.path(), &path).with_context(|| format!("can't write `{}`", path.display()))?;
+        }
+        self.in_place = true;
+        if !unchanged {
+            File::open(&self.output.folder)
+                .and_then(|folder| folder.sync_all())
+                .context("can't sync the bundle's folder")?;
+        }
+        self.output.remove_unnamed(self.body)
+    }
+}
+
+impl Drop for Staged<'_> {
+    /// Removes as much as can be removed; the next build removes the rest.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path());
+        if self.in_place {
+            return;
+        }
+        for path in self.added.iter().rev() {
+            let _ = fs::remove_file(path);
+            let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.output.folder);
+            for folder in folders {
+                // Fails for folders that still hold something, as it should.
+                if fs::remove_dir(folder).is_err() {
+                    break;
+                }
+            }
+        }
     }
 }
 

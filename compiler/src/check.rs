@@ -2,9 +2,10 @@
 //!
 //! What is imported without a grant is linked to stubs that end the call (a warning, since toolchains
 //! import far more than they use); what is granted and not imported is more than the component needs
-//! (a warning too); what nobody can offer is an error.
+//! (a warning too), as is an import that nobody can offer, which is linked to stubs. What is granted and
+//! has other types than the host's can't be linked: an error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use registry_schema::authored::wasm::{ImportsMissing, Wasm};
 use registry_schema::grants::{Group, RUNTIME_VERSION, Token, earlier_release};
@@ -56,6 +57,12 @@ impl Granted {
     fn has(&self, group: &Group) -> bool {
         self.tokens.iter().any(|(_, _, groups)| groups.contains(group))
     }
+
+    /// Where the first token for `group` stands; nothing where none is needed.
+    fn field(&self, group: &Group) -> String {
+        let token = self.tokens.iter().find(|(_, _, groups)| groups.contains(group));
+        token.map(|(index, _, _)| format!("imports.{index}")).unwrap_or_default()
+    }
 }
 
 fn unknown_token(index: usize, text: &str, message: &str) -> Fault {
@@ -80,9 +87,11 @@ pub(crate) struct Compared {
     pub(crate) faults: Vec<Fault>,
 }
 
-/// Compares what `component` imports with what is granted, for an entry that calls `export`.
+/// Compares what `component` imports with what is granted, for an entry that calls `export`. `host_types` are the
+/// interfaces with other types than the host's, and what differs.
 pub(crate) fn compare(
     component: &Component,
+    host_types: &BTreeMap<String, String>,
     export: &ExportPath,
     granted: &Granted,
     wasm: &Wasm,
@@ -97,6 +106,8 @@ pub(crate) fn compare(
                 if !free && !granted.has(&group) {
                     ungranted.push(import.name.clone());
                     lacking.insert(group.token().to_owned());
+                } else if let Some(difference) = host_types.get(&import.name) {
+                    compared.faults.push(other_types(&import.name, difference, granted.field(&group)));
                 }
                 imported.insert(group);
             }
@@ -146,6 +157,13 @@ fn not_granted(denied: &[String], lacking: &BTreeSet<String>, component: &Compon
             "calls to them end with `PERMISSION_DENIED`; if the component needs them, add {tokens} to `imports`{preview1}"
         ))
     }
+}
+
+fn other_types(import: &str, difference: &str, field: String) -> Fault {
+    let message = format!("`{import}` is imported with other types than the host has: {difference}");
+    let or = if field.is_empty() { "" } else { ", or take back the grant" };
+    Fault::new(Code::HostTypesMismatch, field, message)
+        .help(format!("rebuild the component against the interface as published{or}"))
 }
 
 /// The group that `import` belongs to.
@@ -218,7 +236,8 @@ mod tests {
     fn compared(imports: &[&str], tokens: &[&str]) -> Vec<(Code, String)> {
         let wasm = wasm(tokens);
         let export = ExportPath { interface: None, function: "f".into() };
-        let compared = compare(&component(imports), &export, &Granted::read(&wasm).unwrap(), &wasm);
+        let compared =
+            compare(&component(imports), &BTreeMap::new(), &export, &Granted::read(&wasm).unwrap(), &wasm);
         compared.faults.into_iter().map(|fault| (fault.code, fault.message)).collect()
     }
 
@@ -263,7 +282,7 @@ mod tests {
         wasm.imports_missing = ImportsMissing::Error;
         let export = ExportPath { interface: None, function: "f".into() };
         let component = component(&["wasi:random/random@0.2.0"]);
-        let compared = compare(&component, &export, &Granted::default(), &wasm);
+        let compared = compare(&component, &BTreeMap::new(), &export, &Granted::default(), &wasm);
         assert_eq!(compared.faults[0].severity, crate::diagnostic::Severity::Error);
         assert_eq!(compared.denied, ["wasi:random/random@0.2.0"]);
     }
@@ -276,7 +295,7 @@ mod tests {
             function: "handle".into(),
         };
         let component = component(&["wasi:http/types@0.2.3", "wasi:http/outgoing-handler@0.2.3"]);
-        let compared = compare(&component, &export, &Granted::default(), &wasm);
+        let compared = compare(&component, &BTreeMap::new(), &export, &Granted::default(), &wasm);
         assert_eq!(compared.denied, ["wasi:http/outgoing-handler@0.2.3"]);
     }
 

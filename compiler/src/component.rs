@@ -3,7 +3,7 @@
 //! Validation uses the very set of proposals that code generation has, so that nothing passes here
 //! that the engine refuses. Imports and exports are read from the component's own types.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use registry_schema::Digest;
 use registry_schema::Profile;
@@ -18,6 +18,7 @@ use wit_parser::{Resolve, WorldId, WorldItem};
 
 use crate::diagnostic::Code;
 use crate::fault::Fault;
+use crate::host_types::mismatches;
 use crate::minimum::Minimum;
 use crate::needs::{Counted, needs};
 use crate::signature::signature;
@@ -33,6 +34,8 @@ pub struct Inspected {
     pub core_modules: u32,
     /// Whether its source was a core module.
     pub from_core: bool,
+    /// Imported interfaces whose types are not the host's, with what differs first.
+    pub host_types: BTreeMap<String, String>,
 }
 
 /// Where a component came from.
@@ -73,18 +76,20 @@ pub(crate) fn inspect(bytes: &[u8], origin: Origin) -> Result<Inspected, Fault> 
     let exports = exports(&resolve, world);
     let names_preview3 = imports.iter().map(|import| import.name.as_str()).any(is_preview3)
         || exports.iter().filter_map(|export| export.path.interface.as_deref()).any(is_preview3);
+    let profile = if names_preview3 { Profile::Async } else { valid_for };
     let record = Component {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
         sources: origin.source.into_iter().collect(),
         adapters: origin.adapters,
         producers: producers(bytes),
-        profile: if names_preview3 { Profile::Async } else { valid_for },
+        profile,
         imports,
         exports,
         needs,
     };
-    Ok(Inspected { record, minimum, core_modules, from_core: origin.from_core })
+    let host_types = mismatches(&resolve, world, profile);
+    Ok(Inspected { record, minimum, core_modules, from_core: origin.from_core, host_types })
 }
 
 /// The first profile that the component is valid for.

@@ -27,6 +27,7 @@ mod fields;
 mod files;
 mod fit;
 pub mod front;
+mod host_types;
 mod include;
 mod inline;
 pub mod inspect;

@@ -291,7 +291,8 @@ fn call(
             return None;
         }
     };
-    let compared = compare(record, &export.path, granted, wasm);
+    let host_types = &component.inspected.host_types;
+    let compared = compare(record, host_types, &export.path, granted, wasm);
     faults.extend(compared.faults);
     let wasm = WasmEntry {
         component: record.digest,

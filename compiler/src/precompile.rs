@@ -143,7 +143,7 @@ fn key(component: Digest, fingerprint: &str, target: Target, version: &str) -> D
 }
 
 /// An engine that compiles for `target` and for nothing that this machine happens to have beyond it.
-fn engine(profile: Profile, target: Target) -> anyhow::Result<Engine> {
+pub(crate) fn engine(profile: Profile, target: Target) -> anyhow::Result<Engine> {
     let mut config = Config::new();
     let options = EngineOptions::new(profile);
     options.apply(&mut config).map_err(|error| anyhow!("{error:#}"))?;

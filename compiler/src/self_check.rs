@@ -1,8 +1,8 @@
-//! The last pass: what was written is loaded through the loader's own code.
+//! The last pass before a bundle is put in place: what was written is loaded through the loader's own code.
 //!
 //! Every artifact that this machine can run, whatever its target, is mapped, checked, linked and compared
-//! with the manifest: the host types of every granted interface as well. Artifacts for other machines have
-//! digest, size and header checked.
+//! with the manifest. Artifacts for other machines have digest, size and header checked. What is found is a
+//! fault of the compiler, the cache or the disk: those of the registry were found before.
 
 use std::path::Path;
 
@@ -18,13 +18,16 @@ use crate::registry::Registry;
 use crate::sign::SignKey;
 
 fn failed(message: String) -> Diagnostic {
-    Diagnostic::new(Code::SelfCheckFailed, message)
+    Diagnostic::new(Code::SelfCheckFailed, message).help(
+        "the bundle that was there before is whole; build again with `--no-cache`, and report what stays",
+    )
 }
 
-/// Loads the bundle that was built as `built` says; tells what does not come back as it was written.
-pub(crate) fn run(built: &BuildOptions, body: &Body, registry: &Registry) -> Vec<Diagnostic> {
+/// Loads the bundle that was built as `built` says and is staged: its manifest is the file `manifest`. Tells what
+/// does not come back as it was written.
+pub(crate) fn run(built: &BuildOptions, manifest: &str, body: &Body, registry: &Registry) -> Vec<Diagnostic> {
     let key = built.sign_key.as_ref().map(SignKey::public);
-    match files(&built.out, body, key.as_ref()) {
+    match files(&built.out, manifest, body, key.as_ref()) {
         Err(error) => vec![failed(error)],
         Ok((diagnostics, _)) if !diagnostics.is_empty() => diagnostics,
         Ok((_, targets)) => {
@@ -33,7 +36,7 @@ pub(crate) fn run(built: &BuildOptions, body: &Body, registry: &Registry) -> Vec
                 // The settings of where it will run are not known here.
                 let overrides = Overrides::defaults_only();
                 let options = Options { target, trust: trust.clone(), overrides, ..Options::default() };
-                load(&built.out, options, registry)
+                load(&built.out, manifest, options, registry)
             };
             targets.into_iter().flat_map(load).collect()
         }
@@ -44,10 +47,11 @@ pub(crate) fn run(built: &BuildOptions, body: &Body, registry: &Registry) -> Vec
 /// artifacts of which targets it can be loaded here; `None` where there are no artifacts.
 fn files(
     out: &Path,
+    manifest: &str,
     body: &Body,
     key: Option<&VerifyKey>,
 ) -> Result<(Vec<Diagnostic>, Vec<Option<Target>>), String> {
-    let bundle = Bundle::read(out).map_err(|error| error.to_string())?;
+    let bundle = Bundle::read_staged(out, manifest).map_err(|error| error.to_string())?;
     let manifest = bundle.manifest();
     let signed = |key: &VerifyKey| {
         manifest.signature().is_some_and(|signature| key.has_signed(manifest.digest(), signature))
@@ -74,8 +78,8 @@ fn files(
 }
 
 /// Loads and links every entry.
-fn load(out: &Path, options: Options, registry: &Registry) -> Vec<Diagnostic> {
-    let loader = match Loader::builder().options(options).open(out) {
+fn load(out: &Path, manifest: &str, options: Options, registry: &Registry) -> Vec<Diagnostic> {
+    let loader = match Loader::builder().options(options).open_staged(out, manifest) {
         Ok(loader) => loader,
         Err(error) => return vec![failed(error.to_string())],
     };
@@ -90,7 +94,7 @@ fn load(out: &Path, options: Options, registry: &Registry) -> Vec<Diagnostic> {
             // The deployment's settings are not those of the build.
             Fault::Entry { kind: ErrorKind::Unavailable, .. } => continue,
             Fault::Entry { id, problem, .. } => {
-                let diagnostic = Diagnostic::new(Code::HostTypesMismatch, problem).entry(&id);
+                let diagnostic = failed(problem).entry(&id);
                 match registry.entries.get(&id) {
                     Some(entry) => diagnostic.at(entry.place()),
                     None => diagnostic,

@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use compiler::build::{BuildOptions, Report, build};
+use compiler::build::{BuildOptions, CheckOptions, Report, build, check};
 use compiler::cache::Cache;
-use compiler::diagnostic::Strictness;
+use compiler::diagnostic::{Diagnostic, Strictness};
 use compiler::precompile::Counts;
 use compiler::progress::{Progress, Show};
 use loader::{Loader, Val};
@@ -232,6 +232,90 @@ entries:
     let loader = Loader::open(project.path("dist")).unwrap();
     assert_eq!(loader.call_blocking("a:f", &[Val::U32(41)]).unwrap(), Some(Val::U32(42)));
     assert_eq!(Project::call(&loader, 0), Some(Val::S32(1)));
+}
+
+/// Every file of a bundle with its content.
+fn content(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    files(folder).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// Code and line of all that is said.
+fn said(diagnostics: &[Diagnostic]) -> Vec<(&'static str, u32)> {
+    let line = |it: &Diagnostic| it.place.as_ref().map_or(0, |place| place.span.line);
+    diagnostics.iter().map(|it| (it.code.as_str(), line(it))).collect()
+}
+
+/// A component that imports `wasi:random/random` with another result, and is granted it at line 12.
+const OTHER_TYPES: &str = r#"namespace: t
+entries:
+  - name: f0
+    kind: function.wat
+    method: f
+    source: |
+      (component
+        (import "wasi:random/random@0.2.0" (instance (export "get-random-u64" (func (result string)))))
+        (core module $m (func (export "f") (result i32) i32.const 2))
+        (core instance $i (instantiate $m))
+        (func (export "f") (result s32) (canon lift (core func $i "f"))))
+    imports: ["wasi:random/random@0.2.0"]
+"#;
+
+#[test]
+fn a_granted_interface_of_other_types_is_no_bundle() {
+    let project = Project::new(&[1]);
+    project.build();
+    let (old, before) = (Loader::open(project.path("dist")).unwrap(), content(&project.path("dist")));
+    fs::write(project.path("app/_index.yaml"), OTHER_TYPES).unwrap();
+    let expected = [("E0504", 12)];
+    assert_eq!(said(&check(&project.path("app"), &CheckOptions::default())), expected);
+    let host = Target::host().expect("tests run on a supported machine");
+    let foreign = Target::all().find(|target| target.triple != host.triple && target.triple.is_native());
+    for target in [host, foreign.expect("there are several machines")] {
+        let options = BuildOptions { targets: vec![target], ..project.options() };
+        let report = build(&project.path("app"), &options, &Progress::new(Show::Nothing));
+        assert!(report.written.is_none());
+        assert_eq!(said(&report.diagnostics), expected, "{target}");
+    }
+    assert_eq!(content(&project.path("dist")), before);
+    assert_eq!(Project::call(&old, 0), Some(Val::S32(1)));
+    assert_eq!(Project::call(&Loader::open(project.path("dist")).unwrap(), 0), Some(Val::S32(1)));
+}
+
+/// The cache gives one component the code of another, which nothing but loading it shows.
+#[test]
+fn a_bundle_that_fails_its_check_does_not_replace_the_good_one() {
+    let project = Project::new(&[1, 2]);
+    project.build();
+    let is_code = |path: &PathBuf| fs::read(path).unwrap().get(65..69) == Some(b"\x7fELF");
+    let code = || files(&project.path("cache")).into_iter().filter(is_code).collect::<Vec<_>>();
+    let (old, before, known) =
+        (Loader::open(project.path("dist")).unwrap(), content(&project.path("dist")), code());
+    let function = |name: &str, constant: i32| {
+        format!(
+            "  - name: {name}\n    kind: function.wat\n    method: {name}\n    wit: '{name}: func() -> s32;'\n    \
+             source: '(module (func (export \"{name}\") (result i32) i32.const {constant}))'\n"
+        )
+    };
+    let text = format!("namespace: t\nentries:\n{}{}", function("f0", 10), function("g0", 20));
+    fs::write(project.path("app/_index.yaml"), text).unwrap();
+    project.build_with(&BuildOptions { out: project.path("other"), ..project.options() });
+    let new: Vec<PathBuf> = code().into_iter().filter(|path| !known.contains(path)).collect();
+    let [one, two] = &new[..] else { panic!("{new:?}") };
+    let (first, second) = (fs::read(one).unwrap(), fs::read(two).unwrap());
+    fs::write(one, second).unwrap();
+    fs::write(two, first).unwrap();
+
+    let report = build(&project.path("app"), &project.options(), &Progress::new(Show::Nothing));
+    assert!(report.written.is_none());
+    assert_eq!(said(&report.diagnostics), [("E0603", 3), ("E0603", 8)]);
+    assert_eq!(content(&project.path("dist")), before);
+    assert_eq!(Project::call(&old, 0), Some(Val::S32(1)));
+    assert_eq!(Project::call(&Loader::open(project.path("dist")).unwrap(), 1), Some(Val::S32(2)));
+    // Nothing is left in the way of a build with another cache.
+    let options = BuildOptions { cache: None, ..project.options() };
+    assert_eq!(project.build_with(&options), Counts { compiled: 2, cached: 0 });
+    let new = Loader::open(project.path("dist")).unwrap();
+    assert_eq!(new.call_blocking("t:g0", &[]).unwrap(), Some(Val::S32(20)));
 }
 
 /// The Lua sources of a bundle, by name.

@@ -54,8 +54,13 @@ impl Bundle {
     /// # Errors
     /// Those of [`Bundle::open`], and when the bundle is not what [`Options::trust`] demands.
     pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
+        Self::open_manifest(path.as_ref(), MANIFEST_FILE, options)
+    }
+
+    /// Opens the bundle in `path` whose manifest is the file `manifest`.
+    pub(crate) fn open_manifest(path: &Path, manifest: &str, options: &Options) -> Result<Self, OpenError> {
         let demanded = &options.trust;
-        let mut bundle = Self::read_if(path.as_ref(), |envelope| demanded.check_signature(envelope))?;
+        let mut bundle = Self::read_if(path, manifest, |envelope| demanded.check_signature(envelope))?;
         let manifest = &bundle.manifest;
         demanded.check_compiler(manifest)?;
         bundle.target =
@@ -76,12 +81,22 @@ impl Bundle {
     /// # Errors
     /// When the manifest can't be read or was changed.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::read_if(path.as_ref(), |_| Ok(()))
+        Self::read_staged(path, MANIFEST_FILE)
     }
 
-    /// Reads the manifest; its body only if `accept` lets it pass.
+    /// Like [`Bundle::read`], for a bundle that a build has not put in place yet: `manifest` is the file in
+    /// `path` that becomes its manifest.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::read`].
+    pub fn read_staged(path: impl AsRef<Path>, manifest: &str) -> Result<Self, OpenError> {
+        Self::read_if(path.as_ref(), manifest, |_| Ok(()))
+    }
+
+    /// Reads the file `manifest`; its body only if `accept` lets it pass.
     fn read_if(
         path: &Path,
+        manifest: &str,
         accept: impl FnOnce(&Envelope) -> Result<(), OpenError>,
     ) -> Result<Self, OpenError> {
         let path = path.to_path_buf();
@@ -92,8 +107,8 @@ impl Bundle {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(io(&path))?;
         let lock = lock_shared(&folder).map_err(io(&path.join(LOCK_FILE)))?;
-        let manifest_path = path.join(MANIFEST_FILE);
-        let file = open_inside(&folder, MANIFEST_FILE).map_err(io(&manifest_path))?;
+        let manifest_path = path.join(manifest);
+        let file = open_inside(&folder, manifest).map_err(io(&manifest_path))?;
         let envelope = Envelope::read(read_manifest(file, &manifest_path)?).map_err(refused)?;
         accept(&envelope)?;
         let manifest = Manifest::open(envelope).map_err(refused)?;

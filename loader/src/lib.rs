@@ -119,9 +119,9 @@ pub use deployment::{Deployment, Refusal};
 pub use error::{Difference, Error, ErrorKind, Frame, OpenError, Stack};
 pub use guest_log::{GuestLog, Level, Record, StderrLog, Stream};
 pub use host_state::HostState;
-pub use hosts::Stdio;
 #[cfg(feature = "wasi")]
 pub use hosts::Streams;
+pub use hosts::{HostTypes, Stdio};
 pub use loader::{EntryInfo, Function, Loader, LoaderBuilder, WeakLoader};
 pub use machine::PassedOver;
 pub use mapping::{ArtifactError, Sealing};

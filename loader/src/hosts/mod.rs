@@ -16,6 +16,7 @@ mod inbox;
 mod mounts;
 mod stdio;
 mod stub;
+mod types;
 #[cfg(feature = "wasi")]
 pub(crate) mod wasi;
 
@@ -37,6 +38,7 @@ pub use stdio::Stdio;
 #[cfg(feature = "wasi")]
 pub use stdio::Streams;
 pub(crate) use stub::Denied;
+pub use types::HostTypes;
 
 /// Adds the functions of one interface of the embedding program.
 pub(crate) type Define =
@@ -87,9 +89,21 @@ impl Hosts {
         wasm: &WasmEntry,
         (component, allocation): (&Component, Allocation),
     ) -> wasmtime::Result<InstancePre<HostState>> {
+        let imports = Imports::of(component, &wasm.grants, serves_http(wasm));
+        self.link_imports(id, wasm.profile, imports, (component, allocation))
+    }
+
+    /// Links `component` with what becomes of its `imports`.
+    fn link_imports(
+        &self,
+        id: &EntryId,
+        profile: Profile,
+        imports: Imports,
+        (component, allocation): (&Component, Allocation),
+    ) -> wasmtime::Result<InstancePre<HostState>> {
         let engine = component.engine();
-        let Imports { groups, denied, later, has_http_types } = Imports::of(component, wasm);
-        let base = self.base(engine, (wasm.profile, allocation), groups)?;
+        let Imports { groups, denied, later, has_http_types } = imports;
+        let base = self.base(engine, (profile, allocation), groups)?;
         if denied.is_empty() && later.is_empty() && !has_http_types {
             return base.instantiate_pre(component);
         }
@@ -97,7 +111,7 @@ impl Hosts {
         #[cfg(feature = "http")]
         if has_http_types {
             #[cfg(feature = "p3")]
-            if wasm.profile == Profile::Async {
+            if profile == Profile::Async {
                 http::preview3::define_types(&mut linker)?;
             }
             http::define_types(&mut linker)?;
@@ -195,14 +209,13 @@ struct Imports {
 }
 
 impl Imports {
-    fn of(component: &Component, wasm: &WasmEntry) -> Self {
+    fn of(component: &Component, grants: &[Group], serves_http: bool) -> Self {
         let engine = component.engine();
         let granted = |group: &Group| match group {
             // It acts only on handles that other groups gave. Without its host it is stubbed as well.
             Group::Io => cfg!(feature = "wasi"),
-            group => wasm.grants.contains(group),
+            group => grants.contains(group),
         };
-        let serves_http = serves_http(wasm);
         let mut imports =
             Self { groups: BTreeSet::new(), denied: Vec::new(), later: Vec::new(), has_http_types: false };
         let mut resources = Vec::new();

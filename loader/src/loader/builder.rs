@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Instant;
 
+use registry_schema::manifest::MANIFEST_FILE;
 use wasmtime::component::LinkerInstance;
 
 use super::{Inner, Loader};
@@ -79,8 +80,17 @@ impl LoaderBuilder {
     /// # Errors
     /// See [`Bundle::open`]; [`OpenError::Settings`] for settings that can't be used.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Loader, OpenError> {
+        self.open_staged(path, MANIFEST_FILE)
+    }
+
+    /// Like [`LoaderBuilder::open`], for a bundle that a build has not put in place yet: `manifest` is the
+    /// file in `path` that becomes its manifest.
+    ///
+    /// # Errors
+    /// Those of [`LoaderBuilder::open`].
+    pub fn open_staged(self, path: impl AsRef<Path>, manifest: &str) -> Result<Loader, OpenError> {
         let opened = Instant::now();
-        let bundle = Bundle::open_with(path, &self.options)?;
+        let bundle = Bundle::open_manifest(path.as_ref(), manifest, &self.options)?;
         let ticker = Ticker::new(self.options.ticking);
         let variables = Variables::default();
         let settings = {
