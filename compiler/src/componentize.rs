@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use registry_schema::engine::{COMPILER_VERSION, EngineOptions};
+use registry_schema::grants::RUNTIME_VERSION;
 use registry_schema::{Digest, Profile};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
@@ -22,14 +23,26 @@ use crate::preinit;
 use crate::wit_source::WitSource;
 
 /// Changes whenever the same source would give another component or another record of it; raised when
-/// this crate changes either.
-const RECIPE: &str = "2 wit-component 0.254.2, adapters";
+/// this crate changes either, or the loader its own interfaces.
+const RECIPE: &str = "3";
 
-/// The recipe with what it depends on beside this crate: the adapters' version, and the engine options
-/// that decide what is valid for which profile.
+/// The crates that make components and read them, with their versions. Those of the engine's own version are not
+/// here: that stands beside them.
+const TOOLS: [(&str, &str); 5] = [
+    ("wasm-encoder", "0.254.2"),
+    ("wasmparser", "0.254.2"),
+    ("wat", "1.254.2"),
+    ("wit-component", "0.254.2"),
+    ("wit-parser", "0.254.2"),
+];
+
+/// The recipe with what it depends on beside this crate: the tools, the version of adapters, of the host's
+/// interfaces and of what runs `preinit`, and the engine options that decide what is valid for which profile.
 static RECIPE_KEY: LazyLock<String> = LazyLock::new(|| {
+    let tools = TOOLS.map(|(name, version)| format!("{name} {version}"));
     let fingerprints = Profile::ALL.map(|profile| EngineOptions::new(profile).fingerprint());
-    format!("{RECIPE} {COMPILER_VERSION} {}", fingerprints.join(" "))
+    let engine = format!("wasmtime {COMPILER_VERSION}, runtime {RUNTIME_VERSION}");
+    format!("{RECIPE} {} {engine} {}", tools.join(" "), fingerprints.join(" "))
 });
 
 /// What a component is made from.
@@ -386,6 +399,21 @@ mod tests {
         assert!(binary(b"(module)").help.unwrap().contains("function.wat"));
         assert_eq!(binary(b"\0asm\x01\0\0\0\x01").code, Code::WasmInvalid);
         assert_eq!(binary(b"").code, Code::WasmInvalid);
+    }
+
+    /// With another release of a tool, what is known of a source counts for nothing.
+    #[test]
+    fn versions_of_the_key_are_those_in_use() {
+        let lock = include_str!("../../Cargo.lock");
+        let of_the_engine = ["wasmtime", "wasmtime-wizer", "wasi-preview1-component-adapter-provider"]
+            .map(|name| (name, COMPILER_VERSION));
+        for (name, version) in TOOLS.into_iter().chain(of_the_engine) {
+            let named = lock.matches(&format!("name = \"{name}\"\n")).count();
+            let pinned = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+            // Of one alone it is certain that it is the one in use.
+            assert_eq!((named, lock.matches(&pinned).count()), (1, 1), "{name} {version}");
+            assert!(RECIPE_KEY.contains(version), "{name} {version}");
+        }
     }
 
     #[test]
