@@ -10,13 +10,13 @@ use registry_schema::manifest::{self, Body, COMPONENTS_DIR, FileRecord, Head};
 use registry_schema::{Digest, EntryId, Target};
 
 use crate::bundle::{NewFile, Output};
-use crate::cache::{CACHE_BYTES_MAX, Cache};
+use crate::cache::{CACHE_BYTES_MAX, Caching};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Strictness};
 use crate::embed::{self, Carried};
 use crate::front::Selection;
 use crate::lua::{self, LuaPlan};
-use crate::plan::{ComponentInfo, Memo, PlanOptions, Planned, plan};
-use crate::precompile::{Compiled, Counts, Failure, precompile};
+use crate::plan::{ComponentInfo, Forgotten, Memo, PlanOptions, Planned, plan};
+use crate::precompile::{Compiled, Counts, Failure, Unmade, precompile};
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::sign::SignKey;
@@ -38,8 +38,8 @@ pub struct BuildOptions {
     pub out: PathBuf,
     /// What code is generated for; order and repetition do not matter.
     pub targets: Vec<Target>,
-    /// The cache; `None` for none.
-    pub cache: Option<Cache>,
+    /// What is kept between builds.
+    pub cache: Caching,
     /// Whether warnings are errors.
     pub strictness: Strictness,
     /// Profiles of `.wippy.yaml`, laid over it in this order.
@@ -87,6 +87,7 @@ pub fn check(root: &Path, options: &CheckOptions) -> Vec<Diagnostic> {
 pub fn build(root: &Path, options: &BuildOptions, progress: &Progress) -> Report {
     let mut diagnostics = Diagnostics::new(options.strictness);
     let written = run(root, options, progress, &mut diagnostics);
+    diagnostics.extend(options.cache.take_warnings());
     Report { diagnostics: diagnostics.sorted(), written }
 }
 
@@ -101,24 +102,16 @@ fn run(
     let output = Output::lock(&options.out);
     let selection = Selection { out: Some(&options.out), profiles: &options.profiles };
     let registry = front::read(root, selection, diagnostics)?;
-    let memo = options.cache.as_ref().map(|cache| cache as &dyn Memo);
-    let planned = plan(&registry, PlanOptions { results: options.results, memo }, diagnostics);
-    let lua = lua::plan(&registry, &planned, diagnostics);
     let embedded = embed::read(&registry, diagnostics);
     report_unavailable(&registry, diagnostics);
+    let targets: Vec<Target> = options.targets.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let Made { planned, lua, compiled, counts } = make(&registry, options, &targets, progress, diagnostics)?;
+    // Strict builds end here where the cache was not as it should be.
+    diagnostics.extend(options.cache.take_warnings());
     if diagnostics.has_errors() {
         return None;
     }
-    let (components, users) = distinct(&planned);
-    let targets: Vec<Target> = options.targets.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    let made = precompile(&components, &targets, options.cache.as_ref(), progress);
-    let (compiled, counts) = match made {
-        Ok(made) => made,
-        Err(failures) => {
-            diagnostics.extend(failures.iter().map(|failure| code_generation(&registry, &users, failure)));
-            return None;
-        }
-    };
+    let (components, _) = distinct(&planned);
     let described = match describe(&components) {
         Ok(described) => described,
         Err(error) => {
@@ -148,7 +141,7 @@ fn run(
     if let Err(error) = written {
         diagnostics.push(not_written(&error));
     }
-    if let Some(cache) = &options.cache {
+    if let Some(cache) = options.cache.cache() {
         cache.trim(CACHE_BYTES_MAX);
     }
     if diagnostics.has_errors() {
@@ -159,6 +152,86 @@ fn run(
         counts,
         artifact_bytes: compiled.iter().map(|one| one.artifact.size).sum(),
     })
+}
+
+/// Entries as planned with one memo, and what was said of them.
+struct Front {
+    planned: Vec<Planned>,
+    lua: LuaPlan,
+    said: Diagnostics,
+}
+
+impl Front {
+    fn new(registry: &Registry, options: &BuildOptions, memo: Option<&dyn Memo>) -> Self {
+        let mut said = Diagnostics::new(options.strictness);
+        let planned = plan(registry, PlanOptions { results: options.results, memo }, &mut said);
+        let lua = lua::plan(registry, &planned, &mut said);
+        Self { planned, lua, said }
+    }
+}
+
+/// What a bundle is made of.
+struct Made {
+    planned: Vec<Planned>,
+    lua: LuaPlan,
+    compiled: Vec<Compiled>,
+    counts: Counts,
+}
+
+/// Plans and compiles with what is known from earlier builds. Where that does not fit the sources, or has faults, all
+/// is planned again from the sources alone: no build fails for what a cache says.
+fn make(
+    registry: &Registry,
+    options: &BuildOptions,
+    targets: &[Target],
+    progress: &Progress,
+    diagnostics: &mut Diagnostics,
+) -> Option<Made> {
+    let cache = options.cache.cache();
+    let has_errors = diagnostics.has_errors();
+    let compile = |front: &Front| {
+        let (components, _) = distinct(&front.planned);
+        let may = !has_errors && !front.said.has_errors();
+        may.then(|| precompile(&components, targets, cache, progress))
+    };
+    let mut front = Front::new(registry, options, cache.map(|cache| cache as &dyn Memo));
+    let mut made = compile(&front);
+    let other = match &made {
+        Some(Err(Unmade::Other(other))) => Some(other.clone()),
+        _ if front.said.has_errors() => Some(BTreeSet::new()),
+        _ => None,
+    };
+    if let (Some(cache), Some(other)) = (cache, other) {
+        let (_, users) = distinct(&front.planned);
+        let had_errors = front.said.has_errors();
+        let warnings = other.iter().map(|component| other_component(registry, &users, component));
+        diagnostics.extend(warnings);
+        front = Front::new(registry, options, Some(&Forgotten(cache)));
+        made = compile(&front);
+        if had_errors && !front.said.has_errors() {
+            let message = "the cache described components with faults that their sources do not have";
+            diagnostics.push(Diagnostic::new(Code::CacheUnusable, message).help(MADE_AGAIN));
+        }
+    }
+    let Front { planned, lua, said } = front;
+    diagnostics.extend(said.sorted());
+    match made? {
+        Ok((compiled, counts)) => Some(Made { planned, lua, compiled, counts }),
+        Err(Unmade::Failed(failures)) => {
+            let (_, users) = distinct(&planned);
+            diagnostics.extend(failures.iter().map(|failure| code_generation(registry, &users, failure)));
+            None
+        }
+        Err(Unmade::Other(_)) => unreachable!("what is planned from a source is the component that it gives"),
+    }
+}
+
+/// What became of what the cache had.
+const MADE_AGAIN: &str = "it was made again from the sources, and the cache has that now";
+
+fn other_component(registry: &Registry, users: &BTreeMap<Digest, EntryId>, component: &Digest) -> Diagnostic {
+    let message = "the cache described another component than this source gives";
+    placed(registry, users, component, Diagnostic::new(Code::CacheUnusable, message).help(MADE_AGAIN))
 }
 
 fn not_written(error: &str) -> Diagnostic {
@@ -182,8 +255,17 @@ fn distinct(planned: &[Planned]) -> (Vec<&ComponentInfo>, BTreeMap<Digest, Entry
 
 fn code_generation(registry: &Registry, users: &BTreeMap<Digest, EntryId>, failure: &Failure) -> Diagnostic {
     let message = format!("code generation failed: {:#}", failure.error);
-    let diagnostic = Diagnostic::new(Code::CodegenFailed, message);
-    match users.get(&failure.component).and_then(|id| registry.entries.get(id)) {
+    placed(registry, users, &failure.component, Diagnostic::new(Code::CodegenFailed, message))
+}
+
+/// `diagnostic` at the first entry that uses `component`.
+fn placed(
+    registry: &Registry,
+    users: &BTreeMap<Digest, EntryId>,
+    component: &Digest,
+    diagnostic: Diagnostic,
+) -> Diagnostic {
+    match users.get(component).and_then(|id| registry.entries.get(id)) {
         Some(entry) => diagnostic.entry(&entry.id).at(entry.place()),
         None => diagnostic,
     }

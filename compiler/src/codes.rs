@@ -278,7 +278,8 @@ codes! {
          version."
     E0504 HostTypesMismatch Error "an import has other types than the host"
         "The component imports a granted interface with types that differ from the host's, so it could \
-         never be linked. Rebuild it against the interface as published."
+         never be linked. Rebuild it against the interface as published. Interfaces of an embedding program are \
+         compared when it loads the bundle."
     E0505 ImportUnknown Warning "an import is offered by nobody"
         "The component imports an interface that neither the host nor an embedder can offer under this \
          name. It is linked to stubs that end the call with `PERMISSION_DENIED`."
@@ -296,13 +297,15 @@ codes! {
     E0602 CodegenFailed Error "code generation failed"
         "The component is valid and could not be compiled. Please report it with the component."
     E0603 SelfCheckFailed Error "an artifact does not load as it was written"
-        "The last pass loads every artifact through the loader's own code and compares exports. A difference \
-         is a fault of this compiler or of the disk. Build again without cache, then report it."
+        "The last pass loads every artifact through the loader's own code and compares exports, before the \
+         bundle replaces the one that is there. A difference is a fault of this compiler, of the cache or of the \
+         disk. Build again without cache, then report it."
     E0604 BundleWriteFailed Error "the bundle can't be written"
         "The operating system refuses to write below the output folder. The old bundle is left whole."
     E0605 CacheUnusable Warning "the cache can't be used"
-        "The cache folder is not writable, or an entry in it is damaged. The build goes on and compiles what \
-         it needs."
+        "The default folder of the cache can't be created or written to, an entry in it is damaged, or one \
+         describes another component than its source gives. The build goes on and makes again what it needs. A \
+         folder that `--cache-dir` names has to be usable."
 }
 
 /// All codes as a page of Markdown.

@@ -1,6 +1,7 @@
 //! The `compiler` binary: parse, run, print, exit code.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,12 +9,12 @@ use std::sync::Arc;
 
 use clap::Parser;
 use compiler::build::{BuildOptions, CheckOptions, Written, build, check};
-use compiler::cache::Cache;
+use compiler::cache::{Cache, Caching};
 use compiler::codes::Code;
 use compiler::diagnostic::{Diagnostic, Severity, SourceFile, Strictness};
 use compiler::inspect::diff::compare;
 use compiler::inspect::{self, Contents, sbom};
-use compiler::progress::{Progress, Show};
+use compiler::progress::Progress;
 use compiler::report::{self, Format};
 use compiler::sign::{KeyFiles, SignKey};
 use compiler::types::types;
@@ -85,14 +86,13 @@ fn run_build(args: &BuildArgs) -> Exit {
             return Exit::Usage;
         }
     };
-    let folder = args.cache_dir.clone().or_else(Cache::default_folder).filter(|_| !args.no_cache);
-    let cache = match folder.map(Cache::open).transpose() {
-        Ok(cache) => cache,
-        Err(error) if args.cache_dir.is_none() => {
-            complain_warning(&format!("no cache: {error}"));
-            None
-        }
-        Err(error) => return surroundings(&format!("the cache can't be opened: {error}")),
+    let cache = match (args.no_cache, &args.cache_dir) {
+        (true, _) => Caching::Off,
+        (false, None) => Caching::in_default_folder(),
+        (false, Some(folder)) => match Cache::open(folder) {
+            Ok(cache) => Caching::On(cache),
+            Err(error) => return surroundings(&format!("the cache can't be opened: {error}")),
+        },
     };
     let sign_key = match args.sign_key.as_deref().map(read_key).transpose() {
         Ok(key) => key,
@@ -107,9 +107,9 @@ fn run_build(args: &BuildArgs) -> Exit {
         results: results(args.results),
         sign_key,
     };
-    let show = if args.common.quiet { Show::Nothing } else { Show::Bar };
+    let progress = if args.common.quiet { Progress::nothing() } else { Progress::on_stderr() };
     let start = std::time::Instant::now();
-    let report = build(&args.root, &options, &Progress::new(show));
+    let report = build(&args.root, &options, &progress);
     let diagnostics = seen_from_here(report.diagnostics, &args.root);
     let exit = say(&diagnostics, &args.common);
     if let (Some(written), false) = (&report.written, args.common.quiet) {
@@ -173,7 +173,7 @@ fn say(diagnostics: &[Diagnostic], common: &Common) -> Exit {
     let printed = match common.message_format {
         MessageFormat::Human => {
             let stderr = io::stderr();
-            let color = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let color = is_coloured(stderr.is_terminal(), std::env::var_os("NO_COLOR").as_deref());
             report::render(diagnostics, Format::Human { color }, &mut stderr.lock())
         }
         MessageFormat::Json => report::render(diagnostics, Format::Json, &mut io::stdout().lock()),
@@ -187,6 +187,11 @@ fn say(diagnostics: &[Diagnostic], common: &Common) -> Exit {
         _ if failed => Exit::Failed,
         _ => Exit::Done,
     }
+}
+
+/// Colours are for terminals, unless `NO_COLOR` has any value but an empty one (<https://no-color.org>).
+fn is_coloured(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 fn run_inspect(args: &InspectArgs) -> Exit {
@@ -271,4 +276,24 @@ fn complain_warning(message: &str) {
 fn surroundings(message: &str) -> Exit {
     complain(message);
     Exit::Surroundings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_without_no_color() {
+        for (is_terminal, no_color, expected) in [
+            (true, None, true),
+            (true, Some(""), true),
+            (true, Some("1"), false),
+            (true, Some("0"), false),
+            (false, None, false),
+            (false, Some("1"), false),
+        ] {
+            let coloured = is_coloured(is_terminal, no_color.map(OsStr::new));
+            assert_eq!(coloured, expected, "{is_terminal} {no_color:?}");
+        }
+    }
 }

@@ -30,9 +30,32 @@ use crate::source::load;
 pub trait Memo: Sync {
     /// What [`Memo::put`] was given for `key`, if it is still there and undamaged.
     fn get(&self, key: Digest) -> Option<Vec<u8>>;
+    /// Says that the value of `key` is not one that was put there; it will be put again.
+    fn reject(&self, key: Digest);
     /// Keeps `value`; losing it costs time only.
     fn put(&self, key: Digest, value: &[u8]);
 }
+
+/// A memo that is not believed: all is made again, and kept.
+pub(crate) struct Forgotten<'a>(pub(crate) &'a dyn Memo);
+
+impl Memo for Forgotten<'_> {
+    fn get(&self, _: Digest) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn reject(&self, key: Digest) {
+        self.0.reject(key);
+    }
+
+    fn put(&self, key: Digest, value: &[u8]) {
+        self.0.put(key, value);
+    }
+}
+
+/// A [`Memo`] described another component than a source gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OtherComponent;
 
 /// How entries are planned.
 #[derive(Clone, Copy, Default)]
@@ -94,15 +117,14 @@ impl ComponentInfo {
     /// Its bytes; made again from the source when all else came from a [`Memo`].
     ///
     /// # Errors
-    /// Only when the memo knew a component that this source does not give.
-    pub fn bytes(&self) -> Result<Arc<Vec<u8>>, Vec<Fault>> {
+    /// When the source does not give the component that the memo described: what is planned is wrong then.
+    pub fn bytes(&self) -> Result<Arc<Vec<u8>>, OtherComponent> {
         if let Some(bytes) = self.bytes.get() {
             return Ok(Arc::clone(bytes));
         }
-        let made = componentize(&self.source)?.bytes;
+        let made = componentize(&self.source).map_err(|_| OtherComponent)?.bytes;
         if Digest::of(&made) != self.record().digest {
-            let message = "the cache described another component than this source gives";
-            return Err(vec![Fault::new(Code::CacheUnusable, "", message).as_error()]);
+            return Err(OtherComponent);
         }
         Ok(Arc::clone(self.bytes.get_or_init(|| made)))
     }
@@ -204,9 +226,13 @@ fn components(drafts: &[Draft<'_>], memo: Option<&dyn Memo>) -> Components {
 
 /// Makes and inspects one component.
 fn make(key: Digest, source: Arc<Source>, memo: Option<&dyn Memo>) -> Result<ComponentInfo, Vec<Fault>> {
-    let known = memo.and_then(|memo| memo.get(key));
-    if let Some(inspected) = known.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-        return Ok(ComponentInfo { inspected, source, bytes: OnceLock::new() });
+    if let Some((memo, bytes)) = memo.and_then(|memo| Some((memo, memo.get(key)?))) {
+        match serde_json::from_slice::<Inspected>(&bytes) {
+            Ok(inspected) if inspected.record.sources == [Digest::of(&source.bytes)] => {
+                return Ok(ComponentInfo { inspected, source, bytes: OnceLock::new() });
+            }
+            _ => memo.reject(key),
+        }
     }
     let made = componentize(&source)?;
     let inspected = inspect(&made.bytes, made.origin).map_err(|fault| vec![fault])?;

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use compiler::build::{BuildOptions, CheckOptions, Report, build, check};
-use compiler::cache::Cache;
+use compiler::cache::{Cache, Caching};
 use compiler::diagnostic::{Diagnostic, Strictness};
 use compiler::precompile::Counts;
-use compiler::progress::{Progress, Show};
+use compiler::progress::Progress;
 use loader::{Loader, Val};
 use registry_schema::authored::wasm::Results;
 use registry_schema::manifest::lua_path;
@@ -47,7 +47,7 @@ impl Project {
         BuildOptions {
             out: self.path("dist"),
             targets: vec![Target::host().expect("tests run on a supported machine")],
-            cache: Some(Cache::open(self.path("cache")).unwrap()),
+            cache: Caching::On(Cache::open(self.path("cache")).unwrap()),
             strictness: Strictness::Lenient,
             profiles: Vec::new(),
             results: Results::Pair,
@@ -56,7 +56,7 @@ impl Project {
     }
 
     fn build_with(&self, options: &BuildOptions) -> Counts {
-        let report = build(&self.path("app"), options, &Progress::new(Show::Nothing));
+        let report = build(&self.path("app"), options, &Progress::nothing());
         written(report)
     }
 
@@ -83,25 +83,29 @@ fn artifacts(project: &Project) -> Vec<PathBuf> {
     files(&project.path("dist/artifacts"))
 }
 
+/// `precompile.rs` changes options and versions, which no build can.
 #[test]
 fn what_did_not_change_is_not_compiled_again() {
-    let project = Project::new(&[1, 2, 3]);
-    assert_eq!(project.build(), Counts { compiled: 3, cached: 0 });
-    assert_eq!(project.build(), Counts { compiled: 0, cached: 3 });
-    // The source of one entry.
-    project.write(&[1, 20, 3]);
-    assert_eq!(project.build(), Counts { compiled: 1, cached: 2 });
-    // The target.
-    let mut options = project.options();
-    options.targets.push("x86_64-unknown-linux-gnu:v1".parse().unwrap());
-    options.targets.sort();
-    options.targets.dedup();
-    if options.targets.len() == 2 {
-        assert_eq!(project.build_with(&options), Counts { compiled: 3, cached: 3 });
+    let counts = |compiled, cached| Counts { compiled, cached };
+    let project = Project::new(&[1]);
+    let to = |target: &str| BuildOptions { targets: vec![target.parse().unwrap()], ..project.options() };
+    assert_eq!(project.build_with(&to("x86_64-unknown-linux-gnu:v2")), counts(1, 0));
+    assert_eq!(project.build_with(&to("x86_64-unknown-linux-gnu:v2")), counts(0, 1));
+    // The source alone, and back to what was.
+    project.write(&[2]);
+    assert_eq!(project.build_with(&to("x86_64-unknown-linux-gnu:v2")), counts(1, 0));
+    project.write(&[1]);
+    assert_eq!(project.build_with(&to("x86_64-unknown-linux-gnu:v2")), counts(0, 1));
+    // The target alone: level, machine, interpreter.
+    for target in ["x86_64-unknown-linux-gnu:v3", "aarch64-unknown-linux-gnu", "pulley64"] {
+        assert_eq!(project.build_with(&to(target)), counts(1, 0), "{target}");
+        assert_eq!(project.build_with(&to(target)), counts(0, 1), "{target}");
     }
-    // Back to what was: nothing is new.
-    project.write(&[1, 2, 3]);
-    assert_eq!(project.build(), Counts { compiled: 0, cached: 3 });
+    // One of several entries.
+    project.write(&[1, 3, 4]);
+    assert_eq!(project.build_with(&to("x86_64-unknown-linux-gnu:v2")), counts(2, 1));
+    project.write(&[1, 30, 4]);
+    assert_eq!(project.build_with(&to("x86_64-unknown-linux-gnu:v2")), counts(1, 2));
 }
 
 #[test]
@@ -116,7 +120,9 @@ fn a_damaged_cache_entry_is_noticed_and_made_again() {
         bytes[last] ^= 1;
         fs::write(&path, bytes).unwrap();
     }
-    assert_eq!(project.build(), Counts { compiled: 1, cached: 0 });
+    let report = build(&project.path("app"), &project.options(), &Progress::nothing());
+    assert_eq!(report.written.unwrap().counts, Counts { compiled: 1, cached: 0 });
+    assert_eq!(said(&report.diagnostics), [("E0605", 0)]);
     for (path, bytes) in good {
         assert_eq!(fs::read(path).unwrap(), bytes);
     }
@@ -170,7 +176,7 @@ fn artifacts_are_read_only_and_a_failed_build_leaves_the_bundle_whole() {
     let before: Vec<_> = files(&project.path("dist")).into_iter().map(|p| fs::read(p).unwrap()).collect();
     fs::write(project.path("app/_index.yaml"), "namespace: t\nentries: [{name: x, kind: function.wat}]\n")
         .unwrap();
-    let report = build(&project.path("app"), &project.options(), &Progress::new(Show::Nothing));
+    let report = build(&project.path("app"), &project.options(), &Progress::nothing());
     assert!(report.written.is_none());
     let after: Vec<_> = files(&project.path("dist")).into_iter().map(|p| fs::read(p).unwrap()).collect();
     assert_eq!(before, after);
@@ -221,7 +227,7 @@ entries:
 "#,
     )
     .unwrap();
-    let report = build(&project.path("app"), &project.options(), &Progress::new(Show::Nothing));
+    let report = build(&project.path("app"), &project.options(), &Progress::nothing());
     assert!(report.written.is_some(), "{:?}", report.diagnostics);
     let bundle = loader::Bundle::open(project.path("dist")).unwrap();
     let mut profiles: Vec<String> =
@@ -272,7 +278,7 @@ fn a_granted_interface_of_other_types_is_no_bundle() {
     let foreign = Target::all().find(|target| target.triple != host.triple && target.triple.is_native());
     for target in [host, foreign.expect("there are several machines")] {
         let options = BuildOptions { targets: vec![target], ..project.options() };
-        let report = build(&project.path("app"), &options, &Progress::new(Show::Nothing));
+        let report = build(&project.path("app"), &options, &Progress::nothing());
         assert!(report.written.is_none());
         assert_eq!(said(&report.diagnostics), expected, "{target}");
     }
@@ -305,14 +311,14 @@ fn a_bundle_that_fails_its_check_does_not_replace_the_good_one() {
     fs::write(one, second).unwrap();
     fs::write(two, first).unwrap();
 
-    let report = build(&project.path("app"), &project.options(), &Progress::new(Show::Nothing));
+    let report = build(&project.path("app"), &project.options(), &Progress::nothing());
     assert!(report.written.is_none());
     assert_eq!(said(&report.diagnostics), [("E0603", 3), ("E0603", 8)]);
     assert_eq!(content(&project.path("dist")), before);
     assert_eq!(Project::call(&old, 0), Some(Val::S32(1)));
     assert_eq!(Project::call(&Loader::open(project.path("dist")).unwrap(), 1), Some(Val::S32(2)));
     // Nothing is left in the way of a build with another cache.
-    let options = BuildOptions { cache: None, ..project.options() };
+    let options = BuildOptions { cache: Caching::Off, ..project.options() };
     assert_eq!(project.build_with(&options), Counts { compiled: 2, cached: 0 });
     let new = Loader::open(project.path("dist")).unwrap();
     assert_eq!(new.call_blocking("t:g0", &[]).unwrap(), Some(Val::S32(20)));

@@ -15,9 +15,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use compiler::build::{BuildOptions, CheckOptions, build, check};
+use compiler::cache::Caching;
 use compiler::diagnostic::{Diagnostics, Strictness};
 use compiler::front::Selection;
-use compiler::progress::{Progress, Show};
+use compiler::progress::Progress;
 use mutation::{Random, mutated};
 use registry_schema::Target;
 use registry_schema::authored::wasm::Results;
@@ -113,13 +114,13 @@ impl Workshop {
             let options = BuildOptions {
                 out: self.folder.path().join("dist"),
                 targets: vec![Target::host().unwrap()],
-                cache: None,
+                cache: Caching::Off,
                 strictness: Strictness::Lenient,
                 profiles: Vec::new(),
                 results: Results::Pair,
                 sign_key: None,
             };
-            build(&app, &options, &Progress::new(Show::Nothing));
+            build(&app, &options, &Progress::nothing());
         }
     }
 }

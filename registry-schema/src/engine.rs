@@ -8,7 +8,7 @@
 //! again without a compiler.
 //!
 //! Options that only the loader has (allocation strategy, stack sizes, code memory) are the loader's;
-//! options that only code generation has (target, CPU level) are the compiler's.
+//! options that only code generation has (target, CPU level, level of optimisation) are the compiler's.
 
 use std::collections::BTreeSet;
 
@@ -256,9 +256,7 @@ pub struct OptionDifference {
 /// Options that exist only where a code generator is compiled in; elsewhere they have no meaning.
 #[cfg(feature = "codegen")]
 fn code_generation(config: &mut Config, nan_canonicalization: bool) {
-    config
-        .cranelift_opt_level(wasmtime::OptLevel::Speed)
-        .cranelift_nan_canonicalization(nan_canonicalization);
+    config.cranelift_nan_canonicalization(nan_canonicalization);
 }
 
 #[cfg(not(feature = "codegen"))]
