@@ -4,7 +4,8 @@
 //! the old bundle keeps its files.
 
 use std::fs;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use registry_schema::Digest;
 use registry_schema::authored::Definition;
@@ -62,10 +63,10 @@ pub fn read(registry: &Registry, diagnostics: &mut Diagnostics) -> Vec<Carried> 
 
 /// Regular files below `folder`, by their path in it with `/`; links are not followed.
 fn files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, String> {
-    let mut total = 0;
-    let mut files = Vec::new();
+    let (mut total, mut found) = (0u64, Vec::new());
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
-        let entry = entry.map_err(|error| format!("the folder can't be read: {error}"))?;
+        let unreadable = |error| format!("the folder can't be read: {error}");
+        let entry = entry.map_err(unreadable)?;
         if !entry.file_type().is_file() {
             continue;
         }
@@ -73,12 +74,26 @@ fn files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, String> {
         let Some(path) = relative.to_str() else {
             return Err(format!("the file name `{}` is no UTF-8", relative.display()));
         };
-        let bytes = fs::read(entry.path()).map_err(|error| format!("`{path}` can't be read: {error}"))?;
-        total += bytes.len() as u64;
-        if total > EMBED_BYTES_MAX {
-            return Err(format!("the folder has more than {EMBED_BYTES_MAX} bytes"));
-        }
-        files.push((path.replace(std::path::MAIN_SEPARATOR, "/"), bytes));
+        let bytes = entry.metadata().map_err(unreadable)?.len();
+        total = total.saturating_add(bytes);
+        found.push((path.replace(std::path::MAIN_SEPARATOR, "/"), entry.path().to_owned(), bytes));
     }
-    Ok(files)
+    // Before anything is read: a file may be far larger than what fits into memory.
+    if total > EMBED_BYTES_MAX {
+        return Err(format!("the folder has {total} bytes, more than {EMBED_BYTES_MAX}"));
+    }
+    let read = |(path, file, bytes): (String, PathBuf, u64)| {
+        let unreadable = |error| format!("`{path}` can't be read: {error}");
+        let mut content = Vec::new();
+        fs::File::open(&file)
+            .and_then(|file| file.take(bytes + 1).read_to_end(&mut content))
+            .map_err(unreadable)?;
+        // What grows meanwhile is not bounded by what was counted.
+        if content.len() as u64 > bytes {
+            Err(format!("`{path}` grew while it was read"))
+        } else {
+            Ok((path, content))
+        }
+    };
+    found.into_iter().map(read).collect()
 }

@@ -73,8 +73,12 @@ fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
         _ => ReadError::Other(error.to_string()),
     };
     // Asked before opening: opening a pipe would wait for its other end.
-    if !fs::metadata(path).map_err(other)?.is_file() {
+    let metadata = fs::metadata(path).map_err(other)?;
+    if !metadata.is_file() {
         return Err(ReadError::NoFile);
+    }
+    if metadata.len() > bytes_max {
+        return Err(ReadError::TooBig);
     }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(other)?;
