@@ -343,6 +343,10 @@ mod tests {
         let long = format!("(module {}(func bad))", " ".repeat(600));
         assert_eq!(faults(&long, None)[0].at, Some((1, 615)));
         assert_eq!(faults(" \n", None)[0].code, Code::WatSyntax);
+        // Definition files and `file://` are UTF-8; other callers may not be.
+        let bytes = Source { bytes: Arc::new(vec![b'(', 0xff]), ..source("", None) };
+        let fault = componentize(&bytes).unwrap_err().remove(0);
+        assert_eq!((fault.code, fault.message.as_str()), (Code::WatSyntax, "the text is not UTF-8"));
     }
 
     #[test]
