@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs the binary in the folder of the golden cases.
 fn run(args: &[&str]) -> Output {
@@ -23,6 +24,84 @@ fn people_read_faults_on_stderr_without_colours_when_it_is_no_terminal() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("--> error-method/app/_index.yaml:27:13"), "{text}");
     assert!(!text.contains('\u{1b}'));
+}
+
+/// What the binary writes to a terminal; `None` where there is no `script` to make one.
+fn on_terminal(no_color: Option<&str>) -> Option<String> {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let check = format!("'{}' check error-method/app", env!("CARGO_BIN_EXE_compiler"));
+    let mut command = Command::new("script");
+    command.current_dir(cases).args(["--quiet", "--command", &check, "/dev/null"]).stdin(Stdio::null());
+    match no_color {
+        Some(value) => command.env("NO_COLOR", value),
+        None => command.env_remove("NO_COLOR"),
+    };
+    let text = stdout(&command.output().ok()?);
+    text.contains("E0406").then_some(text)
+}
+
+/// The parts of the choice are tested where it is made, in `main.rs`.
+#[test]
+fn a_terminal_gets_colours_unless_no_color_is_set() {
+    let Some(coloured) = on_terminal(None) else {
+        let text = b"skipped: colours: this machine has no `script` that makes a terminal\n";
+        std::io::stdout().write_all(text).unwrap();
+        return;
+    };
+    assert!(coloured.contains("\u{1b}["), "{coloured}");
+    assert!(on_terminal(Some("")).unwrap().contains("\u{1b}["));
+    let plain = on_terminal(Some("1")).unwrap();
+    assert!(!plain.contains('\u{1b}'), "{plain}");
+}
+
+#[test]
+fn strict_makes_warnings_errors_of_checks_and_builds() {
+    let folder = tempfile::tempdir().unwrap();
+    let dist = folder.path().join("dist");
+    for (case, codes) in
+        [("warning-grants", &["E0501", "E0502", "E0507"][..]), ("warning-unavailable", &["E0506"])]
+    {
+        let app = format!("{case}/app");
+        let lenient = run(&["check", &app]);
+        assert_eq!(lenient.status.code(), Some(0), "{case}");
+        let build = ["build", &app, "--strict", "--no-cache", "--out", dist.to_str().unwrap()];
+        for strict in [&["check", &app, "--strict"][..], &build] {
+            let output = run(strict);
+            assert_eq!(output.status.code(), Some(1), "{strict:?}");
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(!text.contains("warning["), "{text}");
+            for code in codes {
+                assert!(text.contains(&format!("error[{code}]")), "{code} in {text}");
+            }
+        }
+    }
+    assert!(!dist.join("manifest.json").exists());
+}
+
+#[test]
+fn logs_get_lines_of_progress_unless_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (dist, cache) = (path("dist"), path("cache"));
+    let build = |options: &[&str]| {
+        let output =
+            run(&[&["wasm-value-types/app", "--out", &dist, "--cache-dir", &cache], options].concat());
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let first = build(&[]);
+    let lines: Vec<&str> = first.lines().collect();
+    let [start, .., end, summary] = &lines[..] else { panic!("{first}") };
+    let count: usize =
+        start.strip_prefix("compiling ").and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+    assert_eq!(*end, format!("compiled {count} of {count}"));
+    assert!(summary.contains(&format!(": {count} compiled, 0 from the cache")), "{summary}");
+    // There is nothing to compile, and so no progress.
+    let second = build(&[]);
+    assert!(second.lines().count() == 1 && second.contains(": 0 compiled, "), "{second}");
+    assert_eq!(build(&["--quiet"]), "");
+    std::fs::remove_dir_all(&cache).unwrap();
+    assert_eq!(build(&["--quiet"]), "");
 }
 
 #[test]

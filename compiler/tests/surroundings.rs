@@ -225,3 +225,32 @@ fn builds_at_once_end_in_the_bundle_of_one_of_them() {
         assert_eq!(temporary_files(&dist), Vec::<PathBuf>::new());
     }
 }
+
+/// Both find, write and use the same entries; what they leave is whole.
+#[test]
+fn builds_at_once_share_a_cache() {
+    for _ in 0..5 {
+        let project = Project::new();
+        let cache = project.folder.path().join("cache");
+        let build = |dist: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_compiler"));
+            command.arg(project.root()).arg("--cache-dir").arg(&cache).arg("--out");
+            command.arg(project.folder.path().join(dist)).stdout(Stdio::null()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let said = |child: Child| {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let builds = [build("one"), build("two")].map(said);
+        assert!(builds.iter().all(|text| !text.contains("E0605")), "{builds:?}");
+        let third = said(build("three"));
+        assert!(third.contains(&format!(": 0 compiled, {FUNCTIONS} from the cache")), "{third}");
+        let manifest = |dist: &str| fs::read(project.folder.path().join(dist).join("manifest.json")).unwrap();
+        for dist in ["one", "two", "three"] {
+            assert_eq!(first_of(&project.folder.path().join(dist)), 0);
+            assert_eq!(manifest(dist), manifest("one"));
+        }
+    }
+}
