@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod support;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use regex_lite::Regex;
 use serde_json::Value;
+use support::golden;
 
 /// A registry in a folder of its own, and its bundle.
 struct Project {
@@ -152,6 +156,88 @@ fn the_table_says_what_a_deployment_provides() {
     let first = &json(&text)["requirements"][0];
     assert_eq!(first["requirement"]["path"], "./data");
     assert_eq!(first["for"], serde_json::json!(["app:text"]));
+}
+
+/// Every kind of row: called, with grants and without, refused, in Lua, carried, unavailable.
+const ALL: &str = r#"
+namespace: app
+entries:
+  - name: answer
+    kind: function.wat
+    method: answer
+    wit: "answer: func() -> u32"
+    source: '(module (func (export "answer") (result i32) i32.const 42))'
+  - name: granted
+    kind: function.wat
+    method: f
+    imports: ["wasi:random", "wasi:clocks"]
+    source: &component |
+      (component
+        (import "wasi:random/random@0.2.0" (instance $random (export "get-random-u64" (func (result u64)))))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance (export "now" (func (result u64)))))
+        (core module $m (func (export "f") (param i32) (result i32) local.get 0))
+        (core instance $i (instantiate $m))
+        (func (export "f") (param "value" s32) (result s32) (canon lift (core func $i "f"))))
+  - name: refused
+    kind: function.wat
+    method: f
+    imports: ["wasi:random"]
+    source: *component
+  - name: text
+    kind: function.lua
+    source: 'return {main = function() return 1 end}'
+    method: main
+    modules: [fs, json]
+    imports: {lib: library, reg: ":registry"}
+  - name: library
+    kind: library.lua
+    source: 'return {}'
+  - name: data
+    kind: registry.entry
+    data: {a: 1}
+  - name: sockets
+    kind: function.wat
+    method: f
+    wit: "f: func()"
+    imports: [socket]
+    source: '(module (func (export "f")))'
+"#;
+
+/// The whole of it, but for sizes and digests.
+#[test]
+fn tables_and_documents_are_whole() {
+    let options = ["--target", "x86_64-unknown-linux-gnu:v2", "--target", "pulley64"];
+    let project = Project::new(ALL, &options);
+    let scrubbed = |text: &str| {
+        let text = text.replace(registry_schema::engine::COMPILER_VERSION, "VERSION");
+        let digests = Regex::new("[0-9a-f]{64}").unwrap().replace_all(&text, "DIGEST").into_owned();
+        let sizes = Regex::new(r" +[0-9.]+ (B|kB|MB)\b").unwrap().replace_all(&digests, " SIZE");
+        sizes.into_owned()
+    };
+    let (code, table) = inspect(&[&project.bundle()]);
+    assert_eq!(code, Some(0));
+    golden("inspect.txt", &scrubbed(&table));
+    let (code, document) = inspect(&[&project.bundle(), &"--json"]);
+    assert_eq!(code, Some(0));
+    let mut document = json(&document);
+    without_sizes(&mut document);
+    golden("inspect.json", &scrubbed(&(serde_json::to_string_pretty(&document).unwrap() + "\n")));
+}
+
+/// Replaces what depends on generated code.
+fn without_sizes(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(without_sizes),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match name.as_str() {
+                    "size" | "artifact_bytes" if value.is_number() => *value = "SIZE".into(),
+                    _ => without_sizes(value),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// One that this machine can't run can be looked at all the same.
