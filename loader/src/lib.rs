@@ -25,8 +25,8 @@
 //! # Features
 //! - `lua` (default): Lua entries, `funcs` between them and WebAssembly ones, and the Lua modules.
 //! - `wasi` (default): WASI 0.2 host interfaces, for entries that are granted them.
-//! - `http` (default): outgoing HTTP, of guests (`wasi:http`) and of Lua (`http_client`); with `lua`, servers
-//!   (`http`).
+//! - `http` (default): outgoing HTTP, of guests (`wasi:http`) and of Lua (`http_client`); with `lua` as well the
+//!   services that entries of the kind `http.service` describe.
 //! - `p3`: the asynchronous profile, for components that use component-model async.
 //! - `signatures` (default): keys that bundles must be signed with.
 //! - `pulley`: artifacts for the engine's interpreter, where no native ones fit.
