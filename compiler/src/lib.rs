@@ -35,6 +35,7 @@ mod limits;
 mod link;
 mod lock;
 mod lua;
+mod make;
 mod method;
 pub mod minimum;
 mod modules;
