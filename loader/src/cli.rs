@@ -36,7 +36,7 @@ Options:
                   [default: the working directory; WIPPY_ROOT]
   --seal          map artifacts from sealed copies, never from their files [WIPPY_SEAL]
   --ca-file FILE  trust these certificates too where connections go out; may be repeated
-                  [SSL_CERT_FILE]
+                  [setting tls.ca_files; SSL_CERT_FILE]
   --verify-key FILE           refuse bundles that this key has not signed; may be repeated
   --minimum-compiler VERSION  refuse bundles of an older compiler
   --deny-list FILE            refuse what the list names
@@ -69,7 +69,6 @@ pub(crate) struct Options {
     pub(crate) bundle: Sourced<PathBuf>,
     pub(crate) root: Sourced<Option<PathBuf>>,
     pub(crate) sealing: Sourced<Sealing>,
-    pub(crate) ca_files: Sourced<Vec<PathBuf>>,
     pub(crate) verify_keys: Vec<PathBuf>,
     pub(crate) minimum_compiler: Option<CompilerVersion>,
     pub(crate) deny_list: Option<PathBuf>,
@@ -107,20 +106,11 @@ impl Options {
             sealing: Sourced::new("WIPPY_SEAL", Sealing::WhereNeeded, |text| {
                 if text == "false" || text == "0" { Sealing::WhereNeeded } else { Sealing::Always }
             }),
-            ca_files: Sourced::new("SSL_CERT_FILE", Vec::new(), |file| vec![file.into()]),
             verify_keys: Vec::new(),
             minimum_compiler: None,
             deny_list: None,
             overrides: Overrides::from_environment(),
         }
-    }
-
-    /// The first flag stands for what the environment says, further ones are added.
-    fn add_ca_file(&mut self, file: PathBuf) {
-        if !matches!(self.ca_files.source, Source::Flag(_)) {
-            self.ca_files.set("--ca-file", Vec::new());
-        }
-        self.ca_files.value.push(file);
     }
 
     fn set(&mut self, change: impl FnOnce(Overrides) -> Overrides) {
@@ -270,7 +260,10 @@ fn apply(options: &mut Options, flag: &Flag, parser: &mut Parser) -> Result<Opti
         Flag::Bundle => options.bundle.set("--bundle", parser.value()?.into()),
         Flag::Root => options.root.set("--root", Some(parser.value()?.into())),
         Flag::Seal => options.sealing.set("--seal", Sealing::Always),
-        Flag::CaFile => options.add_ca_file(parser.value()?.into()),
+        Flag::CaFile => {
+            let file = parser.value()?.string()?;
+            options.set(|overrides| overrides.add("--ca-file", "tls.ca_files", &file));
+        }
         Flag::Set => {
             let argument = parser.value()?.string()?;
             options.overrides = std::mem::take(&mut options.overrides).set(&argument)?;

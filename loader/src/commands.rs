@@ -145,7 +145,6 @@ fn open(options: &Options, purpose: Purpose, builder: LoaderBuilder) -> Result<L
     let trust = trust(options).map_err(|message| Refused { message, exit: Exit::Surroundings })?;
     let settings = loader::Options {
         sealing: options.sealing.value,
-        extra_roots: options.ca_files.value.clone(),
         ticking: purpose.ticking(),
         allocation: purpose.allocation(),
         root: options.root.value.clone(),
@@ -233,13 +232,10 @@ fn config(loader: &Loader, options: &Options) -> Exit {
     let path = |path: &Path| format!("{:?}", path.display().to_string());
     let root = options.root.value.as_deref().map_or("(unset)".to_owned(), path);
     let sealed = (options.sealing.value == Sealing::Always).to_string();
-    let ca_files: Vec<String> = options.ca_files.value.iter().map(|file| path(file)).collect();
-    let ca_files = format!("[{}]", ca_files.join(", "));
     let mut rows = vec![
         ("bundle", path(&options.bundle.value), options.bundle.source.to_string()),
         ("root", root, options.root.source.to_string()),
         ("seal", sealed, options.sealing.source.to_string()),
-        ("ca-file", ca_files, options.ca_files.source.to_string()),
     ];
     let keys: Vec<String> = options.verify_keys.iter().map(|key| path(key)).collect();
     let demanded = [

@@ -385,7 +385,8 @@ pub struct Options {
     pub ticking: Ticking,
     /// Folder that relative paths of entries are resolved in; default: the working directory.
     pub root: Option<PathBuf>,
-    /// Files of root certificates in PEM format that outgoing connections trust beside the public ones.
+    /// Files of root certificates in PEM format that outgoing connections trust beside the public ones and those of
+    /// the setting `tls.ca_files`.
     pub extra_roots: Vec<PathBuf>,
     /// The only target whose artifacts may be used; default: the best that this machine runs.
     pub target: Option<Target>,

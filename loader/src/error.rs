@@ -222,6 +222,15 @@ pub enum OpenError {
     Engine(String),
     /// The settings can't be used.
     Settings(SettingsError),
+    /// A file of root certificates can't be used.
+    Roots {
+        /// What names it: a setting and its source, or an option.
+        named_by: String,
+        /// What is wrong with which file.
+        problem: String,
+        /// How to mend it.
+        hint: &'static str,
+    },
 }
 
 /// One reason why a bundle does not fit.
@@ -294,6 +303,7 @@ impl fmt::Display for OpenError {
             }
             Self::Engine(problem) => write!(f, "the engine can't be set up: {problem}"),
             Self::Settings(error) => error.fmt(f),
+            Self::Roots { named_by, problem, hint } => write!(f, "{named_by}: {problem}\nhint: {hint}"),
         }
     }
 }

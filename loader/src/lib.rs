@@ -93,6 +93,8 @@ mod telemetry;
 #[path = "telemetry/none.rs"]
 mod telemetry;
 mod ticker;
+#[cfg(feature = "http")]
+mod tls;
 pub mod trust;
 pub mod values;
 mod verify;

@@ -223,7 +223,7 @@ fn settings_are_printed_with_their_sources() {
     for (path, value, source) in [
         ("root", "\"/\"", "environment `WIPPY_ROOT`"),
         ("seal", "false", "default"),
-        ("ca-file", "[]", "default"),
+        ("tls.ca_files", "[]", "default"),
         ("minimum-compiler", "48.0.0", "`--minimum-compiler`"),
         ("deny-list", "(unset)", "default"),
         ("logger.encoding", "\"json\"", "environment `WIPPY_LOG_FORMAT`"),

@@ -7,7 +7,9 @@ use http::header::HOST;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use registry_schema::EntryId;
+#[cfg(feature = "lua")]
 use rustls::ClientConfig;
+use rustls::RootCertStore;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use wasmtime_wasi_http::WasiBody;
@@ -63,13 +65,20 @@ pub(crate) enum Route {
 }
 
 impl Egress {
-    pub(crate) fn new(tls: Tls) -> Self {
+    /// Connections trust `roots`.
+    pub(crate) fn new(roots: RootCertStore) -> Self {
         Self {
             pool: Arc::default(),
-            tls,
+            tls: Tls::new(roots),
             connections: Arc::new(Semaphore::new(EGRESS_CONNECTIONS_MAX)),
             lookups: Semaphore::new(EGRESS_LOOKUPS_MAX),
         }
+    }
+
+    /// What its connections trust.
+    #[cfg(any(feature = "lua", feature = "otel"))]
+    pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
+        self.tls.roots()
     }
 
     /// Sends `request` to `target` for the entry `entry`, by its `rules`. Redirects are not followed.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::tls;
+use crate::tls;
 
 /// How the server's certificate is checked.
 pub(crate) enum Verification {
-    ByPublicRoots,
+    /// As those of requests without settings of their own.
+    ByRoots(Arc<RootCertStore>),
     /// By these certificates in PEM format alone.
     By(Vec<u8>),
     Skipped,
@@ -26,15 +26,12 @@ pub(crate) fn config(
     verification: Verification,
     client: Option<(Vec<u8>, Vec<u8>)>,
 ) -> Result<Arc<ClientConfig>, String> {
-    let builder = tls::builder().map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
+    let builder = tls::client().map_err(|error| error.to_string())?;
     let builder = match verification {
-        Verification::ByPublicRoots => {
-            roots.roots = webpki_roots::TLS_SERVER_ROOTS.to_vec();
-            builder.with_root_certificates(roots)
-        }
+        Verification::ByRoots(roots) => builder.with_root_certificates(roots),
         Verification::By(pem) => {
-            tls::add(&mut roots, &pem).map_err(|problem| format!("`ca`: {problem}"))?;
+            let mut roots = RootCertStore::empty();
+            tls::trust(&mut roots, "ca", &pem)?;
             builder.with_root_certificates(roots)
         }
         Verification::Skipped => {
@@ -42,16 +39,15 @@ pub(crate) fn config(
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
         }
     };
-    let config = match client {
+    let mut config = match client {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
-            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
-            let chain = chain.map_err(|error| format!("`cert`: {error}"))?;
-            let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| format!("`key`: {error}"))?;
+            let (chain, key) = (tls::certificates("cert", &chain)?, tls::key("key", &key)?);
             builder.with_client_auth_cert(chain, key).map_err(|error| format!("`cert`: {error}"))?
         }
     };
-    Ok(Arc::new(tls::with_protocols(config)))
+    config.alpn_protocols = tls::http_versions();
+    Ok(Arc::new(config))
 }
 
 /// Takes every certificate; that the server has its key is still checked.

@@ -9,8 +9,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
@@ -18,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::fields::Fields;
 use crate::error::Error;
+use crate::tls as common;
 
 /// What accepts TLS connections for the entry `id`; `None` for plain HTTP.
 ///
@@ -61,7 +61,7 @@ pub(super) fn acceptor(
     let (Some(cert), Some(key)) = (cert, key) else {
         return Err(wrong("`mode: manual` needs `cert` and `key`".to_owned()));
     };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = common::provider();
     let verifier = verifier(&provider, client_auth, client_ca.as_deref()).map_err(wrong)?;
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| wrong(error.to_string()))?;
@@ -69,19 +69,11 @@ pub(super) fn acceptor(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let chain = certificates("cert", &cert).map_err(wrong)?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|error| wrong(format!("`key` is no private key as PEM text: {error}")))?;
+    let chain = common::certificates("cert", cert.as_bytes()).map_err(wrong)?;
+    let key = common::key("key", key.as_bytes()).map_err(wrong)?;
     let mut config = builder.with_single_cert(chain, key).map_err(|error| wrong(error.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = common::http_versions();
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
-}
-
-fn certificates(field: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |problem: String| format!("`{field}` has no certificates as PEM text: {problem}");
-    let found = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|error| wrong(error.to_string()))?;
-    if found.is_empty() { Err(wrong("found none".to_owned())) } else { Ok(found) }
 }
 
 /// What looks at the certificates of clients; `None` when none is asked for.
@@ -93,9 +85,7 @@ fn verifier(
     let verified = |ca: Option<&str>| {
         let ca = ca.ok_or("`client_auth` needs `client_ca`")?;
         let mut roots = RootCertStore::empty();
-        for certificate in certificates("client_ca", ca)? {
-            roots.add(certificate).map_err(|error| format!("`client_ca`: {error}"))?;
-        }
+        common::trust(&mut roots, "client_ca", ca.as_bytes())?;
         Ok::<_, String>(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)))
     };
     let unverified = |needed| {

@@ -24,8 +24,12 @@ use crate::process::Processes;
 #[cfg(feature = "lua")]
 use crate::security::Security;
 use crate::settings::Settings;
+#[cfg(feature = "http")]
+use crate::settings::Source;
 use crate::telemetry::Telemetry;
 use crate::ticker::Ticker;
+#[cfg(feature = "http")]
+use crate::tls::Unusable;
 
 /// Sets a loader up.
 #[derive(Default)]
@@ -78,7 +82,8 @@ impl LoaderBuilder {
     /// Opens the bundle in `path`.
     ///
     /// # Errors
-    /// See [`Bundle::open`]; [`OpenError::Settings`] for settings that can't be used.
+    /// See [`Bundle::open`]; [`OpenError::Settings`] for settings that can't be used, [`OpenError::Roots`] for
+    /// files of root certificates.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Loader, OpenError> {
         self.open_staged(path, MANIFEST_FILE)
     }
@@ -114,7 +119,7 @@ impl LoaderBuilder {
             workers: Workers::new(Cores::new(&settings.scheduler.wasm_isolation)),
             budget: previous.map_or_else(budget, |previous| Arc::clone(&previous.budget)),
             #[cfg(feature = "http")]
-            egress: crate::egress::Egress::new(crate::egress::Tls::new(self.options.extra_roots.clone())),
+            egress: crate::egress::Egress::new(roots(&settings, &self.options)?),
             components: Mutex::default(),
             callables: RwLock::default(),
             #[cfg(feature = "lua")]
@@ -136,6 +141,26 @@ impl LoaderBuilder {
         };
         Ok(Loader { inner: Arc::new(inner) })
     }
+}
+
+/// What outgoing connections trust. A file that can't be used is an error now: a guest would only see that no
+/// connection can be encrypted.
+#[cfg(feature = "http")]
+fn roots(settings: &Settings, options: &Options) -> Result<rustls::RootCertStore, OpenError> {
+    let source = settings.source("tls.ca_files");
+    let from = match (source, &options.root) {
+        (Source::Bundle, Some(root)) => root.as_path(),
+        _ => Path::new(""),
+    };
+    let mut files: Vec<_> = settings.tls.ca_files.iter().map(|file| from.join(file)).collect();
+    files.extend(options.extra_roots.iter().cloned());
+    crate::tls::roots(&files).map_err(|Unusable { at, problem, hint }| {
+        let named_by = match at < settings.tls.ca_files.len() {
+            true => format!("setting `tls.ca_files` of {source}"),
+            false => "`Options::extra_roots`".to_owned(),
+        };
+        OpenError::Roots { named_by, problem, hint }
+    })
 }
 
 /// Where the output of functions goes unless the embedding program says.

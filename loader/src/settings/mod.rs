@@ -14,6 +14,7 @@ mod observability;
 mod overrides;
 mod reader;
 mod runtime;
+mod tls;
 
 use std::fmt;
 
@@ -26,9 +27,10 @@ pub use observability::{Encoding, LogManager, Logger, Otel, OtelHttp, OtelProces
 pub use overrides::Overrides;
 use reader::Reader;
 pub use runtime::{Scheduler, Security, Shutdown, Supervisor, Wasm, WasmIsolation, WasmLimits, WasmTotal};
+pub use tls::Tls;
 
 /// The sections of `.wippy.yaml` that travel in a bundle.
-pub const SECTIONS: [&str; 10] = [
+pub const SECTIONS: [&str; 11] = [
     "logger",
     "logmanager",
     "metrics",
@@ -38,6 +40,7 @@ pub const SECTIONS: [&str; 10] = [
     "security",
     "shutdown",
     "supervisor",
+    "tls",
     "wasm",
 ];
 
@@ -60,6 +63,8 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// Services.
     pub supervisor: Supervisor,
+    /// Encrypted connections that go out.
+    pub tls: Tls,
     /// WebAssembly entries.
     pub wasm: Wasm,
     listed: Vec<Listed>,
@@ -177,6 +182,7 @@ impl Settings {
         let security = Security::read(&mut reader);
         let shutdown = Shutdown::read(&mut reader);
         let supervisor = Supervisor::read(&mut reader);
+        let tls = Tls::read(&mut reader);
         let wasm = Wasm::read(&mut reader);
         let listed = reader.finish()?;
         Ok(Self {
@@ -188,6 +194,7 @@ impl Settings {
             security,
             shutdown,
             supervisor,
+            tls,
             wasm,
             listed,
         })
@@ -196,6 +203,13 @@ impl Settings {
     /// Every setting with its value and where that came from, in the order of the sections.
     pub fn listed(&self) -> &[Listed] {
         &self.listed
+    }
+
+    /// Where the setting `path` came from.
+    #[cfg(feature = "http")]
+    pub(crate) fn source(&self, path: &str) -> &Source {
+        let listed = self.listed.iter().find(|listed| listed.path == path);
+        listed.map_or(&Source::Default, |listed| &listed.source)
     }
 }
 

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use super::Source;
 
-/// Prefixes of the variables that are looked at.
-const PREFIXES: [&str; 2] = ["WIPPY_", "OTEL_"];
+/// Prefixes of the variables that are looked at. The last is that of OpenSSL, which other programs read as well.
+const PREFIXES: [&str; 3] = ["WIPPY_", "OTEL_", "SSL_CERT_FILE"];
 
 /// Values from flags and the environment. The default has none: a library does not read its process's
 /// environment unless it is told to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// By path; the last flag for a path wins.
-    flags: BTreeMap<String, (&'static str, String)>,
+    /// By path, with the values of the last flag for it: one, or those that it added.
+    flags: BTreeMap<String, (&'static str, Vec<String>)>,
     variables: BTreeMap<String, String>,
     bundle: Layer,
 }
@@ -38,8 +38,8 @@ impl Overrides {
         Self { bundle: Layer::Ignored, ..Self::default() }
     }
 
-    /// Adds variables of an environment; those of other names than `WIPPY_…` and `OTEL_…`, and empty ones,
-    /// are ignored.
+    /// Adds variables of an environment; those of other names than `WIPPY_…`, `OTEL_…` and `SSL_CERT_FILE`, and
+    /// empty ones, are ignored.
     #[must_use]
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let ours =
@@ -51,7 +51,20 @@ impl Overrides {
     /// Sets the setting `path` to `value`, as `flag` does.
     #[must_use]
     pub fn flag(mut self, flag: &'static str, path: &str, value: &str) -> Self {
-        self.flags.insert(path.to_owned(), (flag, value.to_owned()));
+        self.flags.insert(path.to_owned(), (flag, vec![value.to_owned()]));
+        self
+    }
+
+    /// Adds `value` to the list `path`, as a flag does that may be repeated. Its first value stands for what other
+    /// flags have set.
+    #[must_use]
+    pub fn add(mut self, flag: &'static str, path: &str, value: &str) -> Self {
+        let (by, values) = self.flags.entry(path.to_owned()).or_insert((flag, Vec::new()));
+        if *by != flag {
+            *by = flag;
+            values.clear();
+        }
+        values.push(value.to_owned());
         self
     }
 
@@ -78,9 +91,14 @@ impl Overrides {
         self.bundle == Layer::Read
     }
 
+    /// What flags give for `path`: of those that add, each value; else one.
+    pub(super) fn values(&self, path: &str) -> Option<(&'static str, &[String])> {
+        self.flags.get(path).map(|(flag, values)| (*flag, values.as_slice()))
+    }
+
     /// What sets `path`: a flag, else its own variable, else the first of `aliases`.
     pub(super) fn get(&self, path: &str, aliases: &[&str]) -> Option<(Source, &str)> {
-        if let Some((flag, value)) = self.flags.get(path) {
+        if let Some((flag, value)) = self.flags.get(path).and_then(|(flag, all)| Some((flag, all.last()?))) {
             return Some((Source::Flag(flag), value));
         }
         if self.variables.is_empty() {

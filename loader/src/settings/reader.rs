@@ -1,6 +1,7 @@
 //! Reads one setting after the other, and keeps what was read, what is wrong, and what is known.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use registry_schema::authored::scalar::{FromScalar, Scalar, Templated, has_placeholder};
 use registry_schema::suggest::nearest;
@@ -141,24 +142,43 @@ impl<'a> Reader<'a> {
 
     /// Texts: a list in `.wippy.yaml`, with commas between them elsewhere.
     pub(super) fn texts(&mut self, path: &'static str, aliases: &[&str], default: &[&str]) -> Vec<String> {
-        let split = |text: &str| text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
         let (texts, source) = match self.raw(path, aliases) {
             None => (default.iter().map(|text| (*text).to_owned()).collect(), Source::Default),
             Some((source, Raw::Text(text))) => (split(&text), source),
-            Some((source, Raw::Json(Value::Array(items)))) => {
-                let texts = items.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
-                if texts.len() < items.len() {
-                    self.problem(path, "expected a list of texts".to_owned(), None, source.clone());
-                }
-                (texts, source)
-            }
-            Some((source, Raw::Json(_))) => {
-                self.problem(path, "expected a list of texts".to_owned(), None, source.clone());
-                (Vec::new(), source)
-            }
+            Some((source, Raw::Json(value))) => (self.items(path, value), source),
         };
         self.list(path, Value::from(texts.clone()).to_string(), source, Effect::Applied);
         texts
+    }
+
+    /// Paths of files: a list or one text in `.wippy.yaml`, with commas between them elsewhere. But a flag of its
+    /// own gives one each time, and `variable`, which other programs read as well, gives one. Empty ones don't count.
+    pub(super) fn files(&mut self, path: &'static str, variable: &str) -> Vec<PathBuf> {
+        let (files, source) = match self.overrides.values(path).filter(|(flag, _)| *flag != "--set") {
+            Some((flag, files)) => (files.to_vec(), Source::Flag(flag)),
+            None => match self.raw(path, &[variable]) {
+                None => (Vec::new(), Source::Default),
+                Some((source, Raw::Json(value))) => (self.items(path, value), source),
+                Some((source @ Source::Bundle, Raw::Text(file))) => (vec![file], source),
+                Some((Source::Environment(name), Raw::Text(file))) if name == variable => {
+                    (vec![file], Source::Environment(name))
+                }
+                Some((source, Raw::Text(files))) => (split(&files), source),
+            },
+        };
+        let files: Vec<String> = files.into_iter().filter(|file| !file.is_empty()).collect();
+        self.list(path, Value::from(files.clone()).to_string(), source, Effect::Applied);
+        files.into_iter().map(PathBuf::from).collect()
+    }
+
+    /// The texts of a list in `.wippy.yaml`.
+    fn items(&mut self, path: &'static str, value: &Value) -> Vec<String> {
+        let items = value.as_array().map_or(&[][..], Vec::as_slice);
+        let texts: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+        if !value.is_array() || texts.len() < items.len() {
+            self.problem(path, "expected a list of texts".to_owned(), None, Source::Bundle);
+        }
+        texts.into_iter().filter_map(|text| self.text(path, text)).collect()
     }
 
     /// A switch that a variable of the opposite meaning turns off.
@@ -257,16 +277,16 @@ impl<'a> Reader<'a> {
         let value = parts.try_fold(section, |value, part| value.get(part))?;
         match value {
             Value::Null => None,
-            Value::String(text) if has_placeholder(text) => {
-                let text = self.resolve(path, text)?;
-                Some((Source::Bundle, Raw::Text(text)))
-            }
-            Value::String(text) => Some((Source::Bundle, Raw::Text(text.replace("$${", "${")))),
+            Value::String(text) => Some((Source::Bundle, Raw::Text(self.text(path, text)?))),
             value => Some((Source::Bundle, Raw::Json(value))),
         }
     }
 
-    fn resolve(&mut self, path: &str, text: &str) -> Option<String> {
+    /// A text of `.wippy.yaml`, its placeholders resolved; `None` where they are not.
+    fn text(&mut self, path: &str, text: &str) -> Option<String> {
+        if !has_placeholder(text) {
+            return Some(text.replace("$${", "${"));
+        }
         let resolved = self.environment?.resolve_setting(&Templated::Template(text.to_owned()));
         match resolved {
             Ok(text) => Some(text),
@@ -305,6 +325,11 @@ impl<'a> Reader<'a> {
     fn problem(&mut self, path: &str, message: String, help: Option<String>, source: Source) {
         self.problems.push(Problem { path: path.to_owned(), message, help, source, is_unknown: false });
     }
+}
+
+/// Texts with commas between them.
+fn split(text: &str) -> Vec<String> {
+    text.split(',').map(|part| part.trim().to_owned()).collect()
 }
 
 /// A value before its type is known.

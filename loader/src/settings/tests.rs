@@ -56,6 +56,48 @@ fn the_last_flag_wins() {
     assert_eq!(source(&settings, "logger.level"), "`--log-level`");
 }
 
+/// What `tls.ca_files` is by `sections` and `overrides`, and where it came from.
+fn ca_files(sections: &Value, overrides: &Overrides) -> (Vec<String>, String) {
+    let settings = read(sections, overrides).expect("good settings");
+    let files = settings.tls.ca_files.iter().map(|file| file.display().to_string()).collect();
+    (files, source(&settings, "tls.ca_files"))
+}
+
+#[test]
+fn files_are_named_by_a_list_and_by_a_flag_of_their_own() {
+    let sections = |files: Value| json!({"tls": {"ca_files": files}});
+    let listed = sections(json!(["a.pem", "b, c.pem"]));
+    let none = Overrides::default();
+    let others = environment(&[("SSL_CERT_FILE", "d,e.pem"), ("SSL_CERT_DIR", "x")]);
+    let own = others.clone().environment([("WIPPY_TLS_CA_FILES".to_owned(), "f.pem, g.pem".to_owned())]);
+    let set = own.clone().set("tls.ca_files=h.pem,i.pem").unwrap();
+    let flags =
+        set.clone().add("--ca-file", "tls.ca_files", "j,k.pem").add("--ca-file", "tls.ca_files", "l.pem");
+    let emptied = flags.clone().set("tls.ca_files=").unwrap();
+    let empty_variable = environment(&[("SSL_CERT_FILE", "")]);
+    for (sections, overrides, files, from) in [
+        (&json!({}), &none, &[][..], "default"),
+        (&listed, &none, &["a.pem", "b, c.pem"], "`.wippy.yaml`"),
+        (&sections(json!("a, b.pem")), &none, &["a, b.pem"], "`.wippy.yaml`"),
+        (&sections(json!(["", "a.pem"])), &none, &["a.pem"], "`.wippy.yaml`"),
+        (&listed, &empty_variable, &["a.pem", "b, c.pem"], "`.wippy.yaml`"),
+        (&listed, &others, &["d,e.pem"], "environment `SSL_CERT_FILE`"),
+        (&listed, &own, &["f.pem", "g.pem"], "environment `WIPPY_TLS_CA_FILES`"),
+        (&listed, &set, &["h.pem", "i.pem"], "`--set`"),
+        (&listed, &flags, &["j,k.pem", "l.pem"], "`--ca-file`"),
+        (&listed, &emptied, &[], "`--set`"),
+    ] {
+        assert_eq!(
+            ca_files(sections, overrides),
+            (files.iter().map(ToString::to_string).collect(), from.to_owned())
+        );
+    }
+    let wrong = "setting `tls.ca_files` of `.wippy.yaml`: expected a list of texts";
+    for files in [json!(true), json!(["a.pem", 1]), json!({"a": "b"})] {
+        assert_eq!(problems(&sections(files), &none), wrong);
+    }
+}
+
 #[test]
 fn an_argument_of_set_has_a_section_a_key_and_a_value() {
     for argument in ["", "prometheus.enabled", "enabled=true", "=x"] {
@@ -161,6 +203,72 @@ fn placeholders_are_resolved_when_a_bundle_is_opened_unless_a_flag_wins() {
     assert_eq!(loader.settings().prometheus.address.as_deref(), Some("${env:NOPE}"));
     // A build can't know it.
     assert!(check(config("${env:NOPE}").as_object().unwrap()).is_empty());
+}
+
+#[test]
+fn placeholders_in_lists_are_resolved_as_well() {
+    let files = json!({"tls": {"ca_files": ["${env:NOPE|}", "$${env:NOPE}"]}});
+    let error = crate::security::testing::try_open(files.clone(), Options::default()).1.err().unwrap();
+    assert!(error.to_string().contains("can't read `${env:NOPE}`"), "{error}");
+    assert!(check(files.as_object().unwrap()).is_empty());
+    let unset = json!({"tls": {"ca_files": ["${env:NOPE}"]}});
+    assert!(check(unset.as_object().unwrap()).is_empty());
+    let error = crate::security::testing::try_open(unset, Options::default()).1.err().unwrap();
+    assert!(
+        error.to_string().starts_with("setting `tls.ca_files` of `.wippy.yaml`: variable `NOPE` is not set")
+    );
+}
+
+/// One error that names setting, file and remedy, before anything runs.
+#[cfg(feature = "http")]
+#[test]
+fn files_of_roots_are_read_when_a_bundle_is_opened() {
+    use crate::support::{crate_folder, temporary_folder};
+    let certificates = crate_folder().join("tests/certificates");
+    let root = temporary_folder();
+    let good = root.path().join("ca.pem");
+    std::fs::copy(certificates.join("ca.pem"), &good).unwrap();
+    std::fs::write(root.path().join("text.pem"), "no certificate").unwrap();
+    std::fs::write(
+        root.path().join("broken.pem"),
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    let large = std::fs::File::create(root.path().join("large.pem")).unwrap();
+    large.set_len(crate::config::CA_FILE_BYTES_MAX + 1).unwrap();
+    let open = |file: &str, overrides: Overrides, extra_roots: Vec<std::path::PathBuf>| {
+        let root = Some(root.path().to_path_buf());
+        let options = Options { root, overrides, extra_roots, ..Options::default() };
+        let (_folder, opened) =
+            crate::security::testing::try_open(json!({"tls": {"ca_files": [file]}}), options);
+        opened.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let none = Overrides::default;
+    let at = |file: &str| root.path().join(file).display().to_string();
+    assert_eq!(open("ca.pem", none(), Vec::new()), Ok(()));
+    assert_eq!(open(good.to_str().unwrap(), none(), vec![good.clone()]), Ok(()));
+    let (missing, wrong) = (
+        "hint: a relative path in `.wippy.yaml` starts from `--root`, any other from the working directory",
+        "hint: a certificate in PEM format begins with `-----BEGIN CERTIFICATE-----`; `openssl x509 -inform der` \
+         makes it of one in DER",
+    );
+    for (file, problem, hint) in [
+        ("no.pem", format!("can't read `{}`: No such file or directory (os error 2)", at("no.pem")), missing),
+        ("large.pem", format!("can't read `{}`: it has more than 4194304 bytes", at("large.pem")), missing),
+        ("text.pem", format!("`{}` has no certificates as PEM text: found none", at("text.pem")), wrong),
+        ("broken.pem", format!("`{}`: invalid peer certificate: BadEncoding", at("broken.pem")), wrong),
+    ] {
+        let expected = format!("setting `tls.ca_files` of `.wippy.yaml`: {problem}\n{hint}");
+        assert_eq!(open(file, none(), Vec::new()), Err(expected));
+    }
+    // A flag's path starts from the working directory, and what it does not name is not read.
+    let flag = |file: &str| none().add("--ca-file", "tls.ca_files", file);
+    assert_eq!(open("no.pem", flag(good.to_str().unwrap()), Vec::new()), Ok(()));
+    let error = open("ca.pem", flag("ca.pem"), Vec::new()).unwrap_err();
+    assert!(error.starts_with("setting `tls.ca_files` of `--ca-file`: can't read `ca.pem`: "), "{error}");
+    let error = open("ca.pem", none(), vec![certificates.join("server.key")]).unwrap_err();
+    assert!(error.starts_with("`Options::extra_roots`: `"), "{error}");
+    assert!(!error.contains("BEGIN PRIVATE"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response};
-use loader::{Context, Loader, Options};
+use loader::{Context, Loader, OpenError, Options};
 
 use super::GUEST;
 use crate::server::{Encryption, Server, certificate, echo};
@@ -167,8 +167,12 @@ async fn certificates_are_checked_by_name() {
     assert_eq!(ask(&trusting, "127.0.0.1").await.unwrap_err(), "TlsProtocolError");
     assert_eq!(ask(&open(&built), "localhost").await.unwrap_err(), "TlsProtocolError");
     let broken = Options { extra_roots: vec![certificate("server.key")], ..options(&built) };
-    let broken = Loader::builder().options(broken).open(&built).unwrap();
-    assert_eq!(ask(&broken, "localhost").await.unwrap_err(), "TlsProtocolError");
+    assert!(matches!(Loader::builder().options(broken).open(&built), Err(OpenError::Roots { .. })));
+}
+
+#[tokio::test]
+async fn the_roots_of_the_setting_are_trusted() {
+    crate::roots::a_guest_trusts_the_roots_of_the_setting(GUEST).await;
 }
 
 /// One connection serves the requests of one entry, in turn or, encrypted, at once; entries don't share.

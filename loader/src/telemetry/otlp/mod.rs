@@ -87,7 +87,7 @@ fn endpoint(inner: &Inner) -> Option<Endpoint> {
         tracing::warn!("spans are not exported: `otel.protocol` is `grpc`, which is not offered");
         return None;
     }
-    match Endpoint::new(otel) {
+    match Endpoint::new(otel, inner.egress.roots()) {
         Ok(endpoint) => Some(endpoint),
         Err(problem) => {
             tracing::warn!("spans are not exported: `otel.endpoint`: {problem}");

@@ -1,4 +1,4 @@
-//! One request to the collector: a connection of its own, plain or TLS by the public roots.
+//! One request to the collector: a connection of its own, plain or TLS.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use http::{Request, Uri};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::config::OTEL_SEND_TIMEOUT;
 use crate::settings::Otel;
+use crate::tls;
 
 /// Where spans go.
 pub(super) struct Endpoint {
@@ -36,11 +38,11 @@ fn passing(error: impl fmt::Display) -> Problem {
 }
 
 impl Endpoint {
-    /// The endpoint of the settings.
+    /// The endpoint of the settings, whose certificate is checked by `roots`.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn new(otel: &Otel) -> Result<Self, String> {
+    pub(super) fn new(otel: &Otel, roots: &Arc<RootCertStore>) -> Result<Self, String> {
         let scheme = if otel.insecure { "http" } else { "https" };
         let text = match otel.endpoint.contains("://") {
             true => otel.endpoint.clone(),
@@ -50,7 +52,7 @@ impl Endpoint {
         let host = uri.host().ok_or("it names no host")?.trim_matches(['[', ']']).to_owned();
         let (tls, port) = match uri.scheme_str() {
             Some("http") => (None, 80),
-            Some("https") => (Some(connector()?), 443),
+            Some("https") => (Some(connector(roots)?), 443),
             _ => return Err("expected `http://` or `https://`".to_owned()),
         };
         let mut headers = Vec::new();
@@ -119,13 +121,7 @@ impl Endpoint {
     }
 }
 
-fn connector() -> Result<tokio_rustls::TlsConnector, String> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config).into())
+fn connector(roots: &Arc<RootCertStore>) -> Result<tokio_rustls::TlsConnector, String> {
+    let client = tls::client().map_err(|error| error.to_string())?;
+    Ok(Arc::new(client.with_root_certificates(Arc::clone(roots)).with_no_client_auth()).into())
 }

@@ -5,17 +5,23 @@ use std::sync::Arc;
 
 use registry_schema::ErrorKind;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::security::testing::{Opened, open};
+use crate::support::crate_folder;
 use crate::telemetry::SpanKind;
 
 /// Reads one request: its head and its body.
 async fn request(listener: &TcpListener, answer: &str) -> (String, Vec<u8>) {
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    request_over(stream, answer).await
+}
+
+async fn request_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> (String, Vec<u8>) {
     let mut bytes = Vec::new();
     loop {
         let mut part = [0; 4096];
@@ -28,6 +34,7 @@ async fn request(listener: &TcpListener, answer: &str) -> (String, Vec<u8>) {
             let body = bytes[end + 4..].to_vec();
             let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
             return (head, body);
         }
     }
@@ -147,6 +154,42 @@ async fn spans_that_are_refused_are_counted() {
     loader.begin_span(&mut context, SpanKind::Client, "GET").end(None);
     tokio::join!(loader.export_spans(std::future::ready(())), request(&listener, "400 Bad Request"));
     assert!(loader.metrics().contains("wippy_spans_dropped_total 1\n"));
+}
+
+/// The certificate of the server of `tests/certificates`.
+fn acceptor() -> TlsAcceptor {
+    let pem = |name: &str| std::fs::read(crate_folder().join("tests/certificates").join(name)).unwrap();
+    let chain = crate::tls::certificates("chain", &pem("server.pem")).unwrap();
+    let key = crate::tls::key("key", &pem("server.key")).unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(crate::tls::provider());
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let mut config = builder.with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = crate::tls::http_versions();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_collector_is_trusted_by_the_roots_of_the_setting() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let otel = json!({"enabled": true, "endpoint": format!("https://localhost:{port}")});
+    let ca = crate_folder().join("tests/certificates/ca.pem");
+    let post = async |config: serde_json::Value| {
+        let Opened { loader, .. } = open(config, &[]);
+        let endpoint = super::endpoint(loader.inner()).unwrap();
+        endpoint.post(b"spans".to_vec()).await.map_err(|problem| problem.message)
+    };
+    let (refused, accepted) = tokio::join!(post(json!({"otel": otel})), async {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor().accept(stream).await
+    });
+    assert!(refused.unwrap_err().contains("UnknownIssuer") && accepted.is_err());
+    let (sent, (head, body)) = tokio::join!(post(json!({"otel": otel, "tls": {"ca_files": [ca]}})), async {
+        let (stream, _) = listener.accept().await.unwrap();
+        request_over(acceptor().accept(stream).await.unwrap(), "200 OK").await
+    });
+    assert_eq!(sent, Ok(()));
+    assert!(head.starts_with("post /v1/traces http/1.1") && body == b"spans", "{head}");
 }
 
 #[test]

@@ -8,9 +8,12 @@ mod form;
 mod options;
 mod response;
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 use mlua::{Lua, MultiValue, Table, Value};
 use registry_schema::ErrorKind;
+use rustls::RootCertStore;
 
 use self::exchange::{Answered, Caller};
 use self::options::{Asked, Wanted};
@@ -60,16 +63,16 @@ pub(in crate::lua) fn module(lua: &Lua, host: &Host) -> mlua::Result<Table> {
 /// Who asks.
 fn caller(lua: &Lua, host: &Host) -> mlua::Result<Caller> {
     let (inner, entry, context) = (host.inner()?, host.entry()?, host.context()?);
-    let rules = Rules::new(std::sync::Arc::downgrade(&inner), context, None);
+    let rules = Rules::new(Arc::downgrade(&inner), context, None);
     Ok(Caller { inner, entry, rules, held: Held::of(lua) })
 }
 
 fn request(lua: &Lua, host: &Host, method: &Value, url: &Value, options: &Value) -> mlua::Result<Answer> {
-    let asked = match Asked::read(lua, method, url, options) {
+    let caller = caller(lua, host)?;
+    let asked = match Asked::read(lua, caller.inner.egress.roots(), method, url, options) {
         Ok(asked) => asked,
         Err(error) => return Ok(Answer::Now(error::pair(lua, error)?)),
     };
-    let caller = caller(lua, host)?;
     Ok(Answer::later(async move { caller.ask(asked).await }, |lua, answered| match answered {
         Ok(answered) => answer(lua, answered),
         Err(error) => error::pair(lua, error),
@@ -87,11 +90,11 @@ fn answer(lua: &Lua, answered: Answered) -> mlua::Result<MultiValue> {
 type Outcome = Result<Answered, Error>;
 
 fn batch(lua: &Lua, host: &Host, all: &Value) -> mlua::Result<Answer> {
-    let asked = match read_batch(lua, all) {
+    let caller = caller(lua, host)?;
+    let asked = match read_batch(lua, caller.inner.egress.roots(), all) {
         Ok(asked) => asked,
         Err(error) => return Ok(Answer::Now(error::pair(lua, error)?)),
     };
-    let caller = caller(lua, host)?;
     let run = async move {
         let asking = asked.into_iter().map(|asked| {
             let caller = caller.clone();
@@ -103,7 +106,11 @@ fn batch(lua: &Lua, host: &Host, all: &Value) -> mlua::Result<Answer> {
 }
 
 /// The requests of a batch, each with its own fault if it has one.
-fn read_batch(lua: &Lua, all: &Value) -> Result<Vec<Result<Asked, Error>>, Error> {
+fn read_batch(
+    lua: &Lua,
+    roots: &Arc<RootCertStore>,
+    all: &Value,
+) -> Result<Vec<Result<Asked, Error>>, Error> {
     let Value::Table(all) = all else {
         return Err(invalid(format!("`requests` must be a table, got {}", type_name(all))));
     };
@@ -116,7 +123,7 @@ fn read_batch(lua: &Lua, all: &Value) -> Result<Vec<Result<Asked, Error>>, Error
             return Err(invalid(format!("a request must be a table, got {}", type_name(&item))));
         };
         let at = |index: i64| item.raw_get::<Value>(index).unwrap_or(Value::Nil);
-        let asked = Asked::read(lua, &at(1), &at(2), &at(3))?;
+        let asked = Asked::read(lua, roots, &at(1), &at(2), &at(3))?;
         match asked.wanted {
             Wanted::Stream => Err(invalid("`stream` is not supported in a batch")),
             Wanted::Body { .. } => Ok(asked),

@@ -1,6 +1,7 @@
 //! Method, URL and options of a request, checked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,6 +10,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method};
 use mlua::{Lua, Table, Value};
 use registry_schema::ErrorKind;
+use rustls::RootCertStore;
 
 use super::exchange::RequestRoute;
 use super::form::{self, Pair, Part};
@@ -114,11 +116,17 @@ impl Body {
 }
 
 impl Asked {
-    /// Reads the arguments of a request.
+    /// Reads the arguments of a request. `roots` are what it trusts unless it says.
     ///
     /// # Errors
     /// `INVALID`, naming what is wrong; `UNAVAILABLE` for what is not offered.
-    pub(super) fn read(lua: &Lua, method: &Value, url: &Value, options: &Value) -> Result<Self, Error> {
+    pub(super) fn read(
+        lua: &Lua,
+        roots: &Arc<RootCertStore>,
+        method: &Value,
+        url: &Value,
+        options: &Value,
+    ) -> Result<Self, Error> {
         let method = Method::from_bytes(&string(method, "method")?.as_bytes())
             .map_err(|_| invalid("`method` is no method of HTTP"))?;
         let url = string(url, "url")?.to_str().map_err(|_| invalid("`url` is no text"))?.to_owned();
@@ -142,7 +150,7 @@ impl Asked {
             headers,
             body,
             timeout: timeout(&options)?,
-            route: route(&options)?,
+            route: route(&options, roots)?,
             wanted: wanted(&options)?,
         })
     }
@@ -367,7 +375,7 @@ fn wanted(options: &Options<'_>) -> Result<Wanted, Error> {
     })
 }
 
-fn route(options: &Options<'_>) -> Result<RequestRoute, Error> {
+fn route(options: &Options<'_>, roots: &Arc<RootCertStore>) -> Result<RequestRoute, Error> {
     let tls = options.table("tls")?;
     if let Some(path) = options.text("unix_socket")? {
         if tls.is_some() {
@@ -389,7 +397,7 @@ fn route(options: &Options<'_>) -> Result<RequestRoute, Error> {
     let verification = match (is_checked, ca) {
         (false, _) => own_tls::Verification::Skipped,
         (true, Some(ca)) => own_tls::Verification::By(ca),
-        (true, None) => own_tls::Verification::ByPublicRoots,
+        (true, None) => own_tls::Verification::ByRoots(Arc::clone(roots)),
     };
     let config =
         own_tls::config(verification, client).map_err(|problem| invalid(format!("`tls`: {problem}")))?;
