@@ -90,7 +90,8 @@ impl Instance {
         // Until it returns: the future may be dropped at any time.
         self.is_broken = true;
         let state = self.store.data_mut();
-        if self.uses > 0 {
+        // It was made for an earlier call, or for none.
+        if self.instance.is_some() {
             state.next_call(context);
         }
         state.own_deadline = own_deadline;

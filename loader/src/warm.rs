@@ -11,9 +11,10 @@ use crate::task;
 
 impl Loader {
     /// Loads and links the functions whose `pool.warm_start` is true, and makes as many instances of each at the
-    /// same time as its pool has slots reserved, one at least; then these go, and the memory that they lay in is
-    /// mapped for the next ones. Start functions run, within the entry's limits. Which functions could not be
-    /// warmed, with why: their calls are tried all the same.
+    /// same time as its pool has slots reserved, one at least. With `pool.reuse` they are kept, as after a call
+    /// without actor and scope; else they go, and the memory that they lay in is mapped for the next ones. Start
+    /// functions run, within the entry's limits. Which functions could not be warmed, with why: their calls are tried
+    /// all the same.
     ///
     /// `loader run` does so before it starts services.
     ///

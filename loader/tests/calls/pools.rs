@@ -531,6 +531,26 @@ async fn a_warm_start_loads_links_and_maps_for_all_reserved_slots() {
     assert_eq!(loader.instances().made, 13);
 }
 
+/// With `reuse` the first calls find instances, made and started.
+#[tokio::test]
+async fn a_warm_start_keeps_instances_where_calls_do() {
+    let started = COUNT.trim_end().strip_suffix(')').unwrap().to_owned()
+        + "(func $start (global.set $count (i32.const 7))) (start $start))";
+    let pool = "pool: {type: static, workers: 2, reuse: true, warm_start: true}";
+    let built = Registry::new().wat("kept", &started, &counting(pool)).build();
+    let loader = Loader::open(&built).unwrap();
+    assert!(loader.warm_up().await.unwrap().is_empty());
+    let made = || (loader.instances().made, loader.instances().live);
+    assert_eq!(made(), (2, 2));
+    assert_eq!(count(&loader, "kept", 0).await, 108);
+    assert_eq!(count(&loader, "kept", 0).await, 209);
+    assert_eq!(made(), (2, 2));
+    // What was made for nobody is nobody's: an actor gets an instance of its own.
+    let ada = Context::default().with_actor(Some(Arc::new(Actor::new("ada", Data::Nil).unwrap())));
+    assert_eq!(count_of(&loader, &ada).await, Data::Integer(108));
+    assert_eq!(loader.instances().made, 3);
+}
+
 /// Kept instances do not keep their loader.
 #[tokio::test]
 async fn a_loader_goes_with_its_kept_instances() {
