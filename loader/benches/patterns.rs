@@ -28,10 +28,13 @@ local run = {
   ["gsub by a table"] = function() return text:gsub("%a+", {level = "LEVEL"}) end,
   ["gsub by a function"] = function() return text:gsub("%a+", function(word) return word end) end,
   ["trim"] = function() for _ = 1, 300 do short:match("^%s*(.-)%s*$") end end,
+  -- About as long as may be left to Lua's own library.
+  ["fail late"] = function() return ("x"):rep(500):find("x-y") end,
+  ["fail late in captures"] = function() return ("x"):rep(90):find("(x-)x-()()()y") end,
 }
 return function(name, calls) for _ = 1, calls do run[name]() end end"#;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "find a class",
     "find behind a repetition",
     "match the start of a line",
@@ -42,6 +45,8 @@ const NAMES: [&str; 10] = [
     "gsub by a table",
     "gsub by a function",
     "trim",
+    "fail late",
+    "fail late in captures",
 ];
 
 pub(crate) fn run() {

@@ -138,6 +138,15 @@ pub const LUA_INSTRUCTIONS_PER_TURN: u32 = 20_000;
 pub const LUA_BYTES_PER_TURN: usize = 4 << 20;
 /// Steps of one pattern on one text, and as many again as 64 for each byte of it: some tenths of a second.
 pub const LUA_PATTERN_STEPS_MAX: u64 = 50_000_000;
+/// Steps that Lua's own functions for patterns may take on end, which nothing can interrupt: a millisecond or less.
+/// They are used where a pattern takes no more on any text that is as long; others look at the deadline.
+pub const LUA_PATTERN_STEPS_UNSEEN: u64 = 1 << 20;
+/// Longest text that is left to Lua's own functions for patterns, in bytes, however few steps a pattern takes.
+pub const LUA_PATTERN_TEXT_BYTES_UNSEEN: u64 = 1 << 20;
+/// Patterns of which a Lua state knows how many steps they take; beyond them it forgets all.
+pub const LUA_PATTERNS_KNOWN_MAX: usize = 256;
+/// Longest pattern, and longest replacement, that a Lua state knows something of, in bytes.
+pub const LUA_PATTERN_BYTES_KNOWN_MAX: usize = 256;
 /// Turns that Lua coroutines which wake each other get before anything else is looked at.
 pub const LUA_TURNS_AT_ONCE: u32 = 64;
 /// Memory of a call's arguments that is not counted, in bytes: counting costs such a call more than the memory, and

@@ -99,7 +99,9 @@ pub(super) fn text(problem: &mlua::Error) -> String {
 /// `source:line: ` of the innermost Lua function of a traceback that is the user's.
 fn position(traceback: &str) -> Option<String> {
     let frames = traceback.lines().filter_map(|line| line.strip_prefix('\t'));
-    let mut own = frames.filter(|frame| !frame.starts_with("[C]") && !frame.starts_with("prelude:"));
+    // What stands for frames that were given up for tail calls has no place.
+    let others = ["[C]", "prelude:", "(..."];
+    let mut own = frames.filter(|frame| !others.iter().any(|other| frame.starts_with(other)));
     let (position, _) = own.next()?.split_once(": in")?;
     Some(format!("{position}: "))
 }

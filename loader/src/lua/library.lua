@@ -3,10 +3,9 @@
 local rust = ...
 
 local string, table = string, table
-local type, select, setmetatable, rawequal = type, select, setmetatable, rawequal
-local next, math_type, maxinteger, tointeger = next, math.type, math.maxinteger, math.tointeger
-local sub, concat, pack, unpack = string.sub, table.concat, table.pack, table.unpack
-local step = rust.step
+local type, select, rawequal = type, select, rawequal
+local next, maxinteger, tointeger = next, math.maxinteger, math.tointeger
+local concat = table.concat
 
 -- Items that one call of a C function works on, and most that a table has room for. Its length is any border,
 -- which need not be near an item.
@@ -20,99 +19,6 @@ end
 
 local guarded_string, guarded_table = copy(string), copy(table)
 guarded_string.dump = nil
-guarded_string.find = rust.find
-guarded_string.match = rust.match
-
--- Patterns -------------------------------------------------------------------------------------------------
-
--- Matches that are searched for at once.
-local MATCHES_MAX <const> = 64
-
--- What gives one match after the other: a list, where the numbers of the match start in it, and how many they are. The
--- numbers are start and end, counted from 0, and the same of each capture (`step`).
-local function matches(text, pattern, from, is_anchored)
-  local last, most = -1, 2
-  local found, at, stop, width = nil, 1, 0, 0
-  return function()
-    if at > stop then
-      if not from then return end
-      found = pack(step(text, pattern, from, last, is_anchored, most))
-      at, stop, width = 2, found.n, found[1]
-      if not width then
-        from = nil
-        return
-      end
-      last = found[stop - width + 2]
-      from = not is_anchored and last or nil
-      if most < MATCHES_MAX then most = most * 2 end
-    end
-    local first = at
-    at = at + width
-    return found, first, width
-  end
-end
-
-local function capture(text, found, at)
-  local start, stop = found[at], found[at + 1]
-  if stop == -2 then rust.raise("unfinished capture") end
-  if stop < 0 then return start + 1 end
-  return sub(text, start + 1, stop)
-end
-
-local function captures(text, found, first, width)
-  if width == 2 then return capture(text, found, first) end
-  if width == 4 then return capture(text, found, first + 2) end
-  if width == 6 then return capture(text, found, first + 2), capture(text, found, first + 4) end
-  local values, count = {}, width // 2 - 1
-  for index = 1, count do values[index] = capture(text, found, first + 2 * index) end
-  return unpack(values, 1, count)
-end
-
-function guarded_string.gmatch(s, p, init)
-  local text, pattern, from = rust.gmatch(s, p, init)
-  local next_match = matches(text, pattern, from, false)
-  local function values(found, first, width)
-    if found then return captures(text, found, first, width) end
-  end
-  return function() return values(next_match()) end
-end
-
--- Runs `f` where nothing can be suspended: a C function lies between.
-local function apart(f) unpack(setmetatable({}, { __index = f }), 1, 1) end
-
-function guarded_string.gsub(s, p, repl, n)
-  local kind = type(repl)
-  if kind ~= "function" and kind ~= "table" then return rust.gsub(s, p, repl, n) end
-  local text, pattern, max, is_anchored = rust.gsub_arguments(s, p, n)
-  local parts, size, count, copied, changed = {}, 0, 0, 0, false
-  local next_match = matches(text, pattern, 0, is_anchored)
-  apart(function()
-    while count < max do
-      local found, first, width = next_match()
-      if not found then break end
-      count = count + 1
-      local start, stop = found[first], found[first + 1]
-      local value
-      if kind == "function" then
-        value = repl(captures(text, found, first, width))
-      else
-        value = repl[capture(text, found, width == 2 and first or first + 2)]
-      end
-      if not value then
-        value = sub(text, start + 1, stop)
-      elseif type(value) ~= "string" and type(value) ~= "number" then
-        rust.raise("invalid replacement value (a " .. type(value) .. ")")
-      else
-        changed = true
-      end
-      parts[size + 1], parts[size + 2], size = sub(text, copied + 1, start), value, size + 2
-      copied = stop
-    end
-  end)
-  if not changed then return text, count end
-  parts[size + 1] = sub(text, copied + 1)
-  return guarded_table.concat(parts), count
-end
 
 function guarded_string.rep(s, n, sep)
   local count = type(s) == "string" and (sep == nil or sep == "") and tointeger(n)
@@ -201,5 +107,7 @@ function guarded_table.move(from, f, e, t, into)
   end
   return target
 end
+
+for name, search in next, rust.searches(rust, guarded_table.concat) do guarded_string[name] = search end
 
 return guarded_string, guarded_table

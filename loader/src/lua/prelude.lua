@@ -111,6 +111,9 @@ local function resume(co, ...)
   return passed(co, co_resume(co, ...))
 end
 
+-- Whether a coroutine of a user runs: who resumes it sees what it raises, but no handler of errors.
+function rust.is_nested() return nested[co_running()] end
+
 local function create(f)
   local co = co_create(f)
   nested[co] = true

@@ -48,6 +48,7 @@ impl Drop for State {
 
 static PRELUDE: Own = Own::new(include_str!("prelude.lua"));
 static LIBRARY: Own = Own::new(include_str!("library.lua"));
+static SEARCHES: Own = Own::new(include_str!("patterns/searches.lua"));
 
 /// The idle states of a loader.
 pub(crate) struct States {
@@ -146,6 +147,7 @@ impl State {
 pub(super) fn library(lua: &Lua, rust: &LuaTable) -> mlua::Result<(LuaTable, LuaTable)> {
     // Each has 16 bytes at least.
     rust.set("items_max", LUA_MEMORY_BYTES_MAX / 16)?;
+    rust.set("searches", SEARCHES.load(lua)?)?;
     LIBRARY.load(lua)?.call(rust)
 }
 

@@ -25,7 +25,12 @@ pub(super) fn hasten(lua: &Lua) -> mlua::Result<()> {
 /// Ends the turn that runs at the next instruction: Rust has worked through a value of `bytes` bytes, which takes
 /// as long as a turn if they are many.
 pub(super) fn worked(lua: &Lua, bytes: usize) -> mlua::Result<()> {
-    if bytes < LUA_BYTES_PER_TURN / 4 { Ok(()) } else { shorten(lua, 1) }
+    if bytes < LUA_BYTES_PER_TURN / 4 { Ok(()) } else { finish(lua) }
+}
+
+/// Ends the turn that runs at the next instruction, after work that took as long as one.
+pub(super) fn finish(lua: &Lua) -> mlua::Result<()> {
+    shorten(lua, 1)
 }
 
 /// Outside any invocation, and in one that has to end, there is no turn.

@@ -83,6 +83,19 @@ async fn work_of_library_functions_can_not_go_on() {
         "('a'):rep(200):gsub(('a-'):rep(30) .. 'b', '') loop()",
         "for _ in ('a'):rep(200):gmatch(('a-'):rep(30) .. 'b') do end",
         "while true do pcall(string.match, ('a'):rep(200), ('a-'):rep(30) .. 'b') end",
+        // Left to Lua's own functions from the third time on.
+        "while true do ('a'):rep(300):find('a-b') end",
+        "local following = {} while true do following = ('b'):rep(300):gmatch('a+') following() end",
+        "for _ = 1, 3 do following = ('b'):rep(9000):gmatch('a+') end while true do following() end",
+        "for i = 1, 3 do ('abc'):gsub('%w', i == 3 and loop or print) end",
+        "for i = 1, 3 do ('abc'):gsub('%w', setmetatable({}, {__index = i == 3 and loop or nil})) end",
+        "for i = 1, 3 do ('abc'):gsub('%w', function()
+            if i == 3 then pcall(loop) end
+            while i == 3 do pcall(loop) end
+        end) end",
+        "for i = 1, 3 do pcall(string.gsub, 'abc', '%w', function()
+            local x <close> = i == 3 and setmetatable({}, LOOPS) or nil
+        end) end",
         "while true do coroutine.spawn(function() end) end",
         "while true do pcall(coroutine.spawn, function() end) end",
     ] {
@@ -164,6 +177,119 @@ async fn turns_are_shorter_where_strings_are_long() {
         let rounds = rounds("24 << 20", work).await;
         assert!((1..150).contains(&rounds), "{work}: {rounds}");
     }
+}
+
+/// Nor do patterns hold a thread for long that are left to Lua's own functions, which no instruction interrupts.
+#[tokio::test(start_paused = true)]
+async fn turns_are_shorter_where_patterns_take_long() {
+    let rounds = async |work: &str| {
+        let source = format!(
+            r#"
+            return function(is_long)
+                local text = ("x"):rep(400)
+                for _ = 1, is_long and math.huge or 3 do print("round") {work} end
+            end"#
+        );
+        let app = App::new(lua(Registry::new(), "f", &source, "modules: []"));
+        // What a state knows of patterns stays with it.
+        app.call("app:f", Vec::new()).await.unwrap();
+        app.logged();
+        let context = Context::default().with_deadline(Some(Instant::now()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let error = app.loader.call_data("app:f", vec![Data::Bool(true)], context).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        app.logged().len()
+    };
+    assert!(rounds("local _ = ('x'):find('%d')").await > 300);
+    for work in ["text:find('x-y')", "text:match('x-y')", "text:gsub('x-y', '')", "text:gmatch('x-y')"] {
+        let rounds = rounds(work).await;
+        assert!((1..20).contains(&rounds), "{work}: {rounds}");
+    }
+}
+
+/// What a pattern and a text are decides who searches: nothing else of it is seen.
+#[tokio::test]
+async fn errors_of_patterns_have_the_callers_place() {
+    let source = r#"
+        local function problems(search)
+            local found = {}
+            for i = 1, 4 do found[i] = tostring(select(2, pcall(search))) end
+            for i = 1, 4 do found[4 + i] = tostring(select(2, coroutine.resume(coroutine.create(search)))) end
+            return found
+        end
+        local long = ("x"):rep(100000)
+        return function()
+            local all = {}
+            for _, search in ipairs {
+                function() local _ = ("x"):gsub("x", function() return {} end) end,
+                function() local _ = ("x"):gsub("x", {x = true}) end,
+                function() local _ = long:gsub("x", {x = true}) end,
+                function() local _ = ("x"):gsub("x", "%2") end,
+                function() local _ = ("x"):gsub("x", "%q") end,
+                function() local _ = ("x"):find("(x") end,
+                function() local _ = ("x"):match("[x") end,
+                function() for _ in ("x"):gmatch("x)") do end end,
+                function() local _ = ("x"):rep(300):find(("x?"):rep(205) .. "y") end,
+                function() local _ = ("x"):find({}) end,
+                function() local _ = ("x"):gsub("x", true) end,
+                function() local _ = ("x"):match("x", 1.5) end,
+                function() local _ = ("x"):gsub("x", function() error("raised") end) end,
+                function() local _ = ("x"):gsub("x", function() error({}) end) end,
+            } do
+                local found = problems(search)
+                for i = 2, #found do
+                    if not found[i]:find("^table") then assert(found[i] == found[1], found[1] .. "\n" .. found[i]) end
+                end
+                all[#all + 1] = found[1]:gsub("^table.*", "table")
+            end
+            return all
+        end"#;
+    let found = App::of(source).f().await.to_json().unwrap();
+    let messages = [
+        "invalid replacement value (a table)",
+        "invalid replacement value (a boolean)",
+        "invalid replacement value (a boolean)",
+        "invalid capture index %2",
+        "invalid use of '%' in replacement string",
+        "unfinished capture",
+        "malformed pattern (missing ']')",
+        "invalid pattern capture",
+        "pattern too complex",
+        "bad argument #2 to 'find' (string expected, got table)",
+        "bad argument #3 to 'gsub' (string/function/table expected, got boolean)",
+        "bad argument #3 to 'match' (number has no integer representation)",
+        "raised",
+    ];
+    for (index, message) in messages.iter().enumerate() {
+        assert_eq!(found[index], format!("app:f:{}: {message}", index + 11), "{found}");
+    }
+    assert_eq!(found[13], "table");
+}
+
+/// Calls can't wait in what `gsub` calls, whoever searches.
+#[tokio::test]
+async fn calls_in_replacements_can_not_wait() {
+    let source = r#"
+        local time = require("time")
+        return function()
+            local found = {}
+            for _, text in ipairs { "x", ("x"):rep(100000) } do
+                for _ = 1, 3 do
+                    found[#found + 1] = select(2, pcall(string.gsub, text, "x", function() time.sleep("1ms") end))
+                    local index = setmetatable({}, { __index = function() time.sleep("1ms") end })
+                    found[#found + 1] = select(2, pcall(string.gsub, text, "x", index))
+                end
+            end
+            time.sleep("1ms")
+            for i = 2, #found do assert(found[i]:match(": (.*)") == found[1]:match(": (.*)"), found[i]) end
+            return found[1]
+        end"#;
+    let app = App::new(lua(Registry::new(), "f", source, MODULES));
+    let found = app.f().await.to_json().unwrap();
+    assert!(
+        found.as_str().unwrap().contains("can't wait here: a callback of table.sort, string.gsub"),
+        "{found}"
+    );
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
 //! One pattern against one text, from one place on: backtracking, as the manual of Lua describes it (§6.4.1).
 //!
 //! The order in which alternatives are tried, the depth of backtracking and the messages are those of Lua's own
-//! library. Each step is counted.
+//! library. Each step is counted; what the next byte of the text rules out is one.
 
+use super::classes::{Class, Set};
+use super::items::{CAPTURES_MAX, DEPTH_MAX, Kind, Pattern, Repeat, behind_frontier};
 use crate::meter::{Meter, Spent};
 
-/// Captures of a pattern.
-const CAPTURES_MAX: usize = 32;
-/// Depth of backtracking.
-const DEPTH_MAX: usize = 200;
-const ESCAPE: u8 = b'%';
+/// Bytes that are looked at between two counts.
+const SCAN_BYTES: usize = 4096;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -25,6 +24,7 @@ impl From<Spent> for Failure {
     }
 }
 
+#[cold]
 fn malformed<T>(what: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Pattern(what.into()))
 }
@@ -48,10 +48,10 @@ pub(super) enum Part {
     Position(usize),
 }
 
-/// A pattern, without its anchor, and a text.
+/// A pattern and a text.
 pub(super) struct Matcher<'a> {
     subject: &'a [u8],
-    pattern: &'a [u8],
+    pattern: &'a Pattern,
     meter: &'a Meter,
     captures: [Capture; CAPTURES_MAX],
     level: usize,
@@ -59,14 +59,33 @@ pub(super) struct Matcher<'a> {
 }
 
 impl<'a> Matcher<'a> {
-    pub(super) fn new(subject: &'a [u8], pattern: &'a [u8], meter: &'a Meter) -> Self {
+    pub(super) fn new(subject: &'a [u8], pattern: &'a Pattern, meter: &'a Meter) -> Self {
         Self { subject, pattern, meter, captures: [Capture::Open(0); CAPTURES_MAX], level: 0, depth: 0 }
+    }
+
+    /// The first place from `start` on where a match may begin.
+    pub(super) fn candidate(&self, mut start: usize) -> Result<Option<usize>, Failure> {
+        let first = &self.pattern.firsts[0];
+        if first.bytes == Set::ALL {
+            return Ok(Some(start));
+        }
+        let others = Class::of(first.bytes.not());
+        while start < self.subject.len() {
+            let part = &self.subject[start..self.subject.len().min(start + SCAN_BYTES)];
+            let passed = others.run(part);
+            self.meter.take(passed as u64)?;
+            start += passed;
+            if passed < part.len() {
+                return Ok(Some(start));
+            }
+        }
+        Ok(first.end.then_some(start))
     }
 
     /// The end of the match that begins at `start`.
     pub(super) fn at(&mut self, start: usize) -> Found {
         (self.level, self.depth) = (0, 0);
-        self.run(start, 0)
+        self.attempt(start, 0)
     }
 
     /// How many values the last match gives: its captures, or the whole.
@@ -90,62 +109,89 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Matches the pattern from `p` on against the text from `s` on.
+    /// [`Self::run`], unless what comes next in the text rules it out.
+    #[inline]
+    fn attempt(&mut self, s: usize, p: usize) -> Found {
+        if self.pattern.firsts[p].has(self.subject.get(s)) {
+            return self.run(s, p);
+        }
+        self.meter.take(1)?;
+        Ok(None)
+    }
+
+    /// Matches the pattern from its item `p` on against the text from `s` on.
     fn run(&mut self, mut s: usize, mut p: usize) -> Found {
         if self.depth == DEPTH_MAX {
             return malformed("pattern too complex");
         }
         self.depth += 1;
+        let pattern = self.pattern;
         let found = loop {
-            self.meter.take(1)?;
-            let Some(first) = self.pattern.get(p) else { break Some(s) };
-            match (first, self.pattern.get(p + 1)) {
-                (b'(', Some(b')')) => break self.capture(s, p + 2, Capture::Position(s))?,
-                (b'(', _) => break self.capture(s, p + 1, Capture::Open(s))?,
-                (b')', _) => break self.end_capture(s, p + 1)?,
-                (b'$', None) => break (s == self.subject.len()).then_some(s),
-                (&ESCAPE, Some(b'b')) => match self.balanced(s, p + 2)? {
-                    Some(end) => (s, p) = (end, p + 4),
-                    None => break None,
+            let Some(item) = pattern.items.get(p) else {
+                self.meter.take(1)?;
+                break Some(s);
+            };
+            self.meter.take(1 + item.weight)?;
+            p += 1;
+            match &item.kind {
+                Kind::One(class) => match self.subject.get(s) {
+                    Some(byte) if class.has(*byte) => s += 1,
+                    _ => break None,
                 },
-                (&ESCAPE, Some(b'f')) => match self.frontier(s, p + 2)? {
-                    Some(end) => p = end,
-                    None => break None,
-                },
-                (&ESCAPE, Some(digit)) if digit.is_ascii_digit() => match self.again(s, *digit)? {
-                    Some(end) => (s, p) = (end, p + 2),
-                    None => break None,
-                },
-                _ => {
-                    let end = self.class_end(p)?;
-                    let is_one = self.single(s, p, end)?;
-                    match (self.pattern.get(end), is_one) {
-                        (Some(b'?'), true) => match self.run(s + 1, end + 1)? {
-                            Some(found) => break Some(found),
-                            None => p = end + 1,
-                        },
-                        (Some(b'+'), true) => break self.longest(s + 1, p, end)?,
-                        (Some(b'*'), true) => break self.longest(s, p, end)?,
-                        (Some(b'-'), true) => break self.shortest(s, p, end)?,
-                        (Some(b'?' | b'*' | b'-'), false) => p = end + 1,
-                        (_, true) => (s, p) = (s + 1, end),
-                        (_, false) => break None,
+                Kind::Many(class, repeat) => {
+                    let is_one = self.subject.get(s).is_some_and(|byte| class.has(*byte));
+                    match (repeat, is_one) {
+                        (Repeat::Some, false) => break None,
+                        (_, false) => {}
+                        (Repeat::Maybe, true) => {
+                            if let Some(found) = self.attempt(s + 1, p)? {
+                                break Some(found);
+                            }
+                        }
+                        (Repeat::Some, true) => break self.longest(s + 1, p, class, item.weight)?,
+                        (Repeat::Any, true) => break self.longest(s, p, class, item.weight)?,
+                        (Repeat::Least, true) => break self.shortest(s, p, class, item.weight)?,
                     }
                 }
+                Kind::Open => break self.capture(s, p, Capture::Open(s))?,
+                Kind::Position => break self.capture(s, p, Capture::Position(s))?,
+                Kind::Close => break self.end_capture(s, p)?,
+                Kind::End => break (s == self.subject.len()).then_some(s),
+                Kind::Balanced(open, close) => match self.balanced(s, *open, *close)? {
+                    Some(end) => s = end,
+                    None => break None,
+                },
+                Kind::Frontier(set) => {
+                    let before = s.checked_sub(1).map_or(0, |at| self.subject[at]);
+                    if set.has(before) || !behind_frontier(*set).has(self.subject.get(s)) {
+                        break None;
+                    }
+                }
+                Kind::Again(digit) => match self.again(s, *digit)? {
+                    Some(end) => s = end,
+                    None => break None,
+                },
+                Kind::Fault(message) => return malformed(*message),
             }
         };
         self.depth -= 1;
         Ok(found)
     }
 
-    /// As many of the class from `p` to `end` as there are, fewer if the rest does not match then.
-    fn longest(&mut self, s: usize, p: usize, end: usize) -> Found {
+    /// As many of `class` as there are, fewer if the rest does not match then.
+    fn longest(&mut self, s: usize, p: usize, class: &Class, weight: u64) -> Found {
         let mut last = s;
-        while self.single(last, p, end)? {
-            last += 1;
+        loop {
+            let part = &self.subject[last..self.subject.len().min(last + SCAN_BYTES)];
+            let passed = class.run(part);
+            self.meter.take(weight * passed as u64)?;
+            last += passed;
+            if passed < part.len() || part.is_empty() {
+                break;
+            }
         }
         loop {
-            if let Some(found) = self.run(last, end + 1)? {
+            if let Some(found) = self.attempt(last, p)? {
                 return Ok(Some(found));
             }
             if last == s {
@@ -155,13 +201,14 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// As few as the rest matches behind.
-    fn shortest(&mut self, mut s: usize, p: usize, end: usize) -> Found {
+    /// As few of `class` as the rest matches behind.
+    fn shortest(&mut self, mut s: usize, p: usize, class: &Class, weight: u64) -> Found {
         loop {
-            if let Some(found) = self.run(s, end + 1)? {
+            if let Some(found) = self.attempt(s, p)? {
                 return Ok(Some(found));
             }
-            if !self.single(s, p, end)? {
+            self.meter.take(weight)?;
+            if !self.subject.get(s).is_some_and(|byte| class.has(*byte)) {
                 return Ok(None);
             }
             s += 1;
@@ -197,7 +244,7 @@ impl<'a> Matcher<'a> {
 
     /// The text of capture `digit` once more.
     fn again(&self, s: usize, digit: u8) -> Found {
-        let index = usize::from(digit - b'0');
+        let index = usize::from(digit);
         let capture = index.checked_sub(1).and_then(|index| self.captures[..self.level].get(index));
         match capture {
             None | Some(Capture::Open(_)) => malformed(format!("invalid capture index %{index}")),
@@ -211,116 +258,23 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// `%bxy`, whose two characters are at `p`.
-    fn balanced(&self, s: usize, p: usize) -> Found {
-        let Some([open, close]) = self.pattern.get(p..p + 2) else {
-            return malformed("malformed pattern (missing arguments to '%b')");
-        };
-        if self.subject.get(s) != Some(open) {
+    /// A text from `open` at `s` to the `close` that belongs to it.
+    fn balanced(&self, s: usize, open: u8, close: u8) -> Found {
+        if self.subject.get(s) != Some(&open) {
             return Ok(None);
         }
         let mut depth = 1_usize;
         for (index, byte) in self.subject.iter().enumerate().skip(s + 1) {
             self.meter.take(1)?;
-            if byte == close {
+            if *byte == close {
                 depth -= 1;
                 if depth == 0 {
                     return Ok(Some(index + 1));
                 }
-            } else if byte == open {
+            } else if *byte == open {
                 depth += 1;
             }
         }
         Ok(None)
     }
-
-    /// `%f[set]`, whose set is at `p`: the end of the set, where the text passes into it.
-    fn frontier(&self, s: usize, p: usize) -> Found {
-        if self.pattern.get(p) != Some(&b'[') {
-            return malformed("missing '[' after '%f' in pattern");
-        }
-        let end = self.class_end(p)?;
-        self.meter.take((end - p) as u64)?;
-        let before = s.checked_sub(1).map_or(0, |at| self.subject[at]);
-        let here = self.subject.get(s).copied().unwrap_or(0);
-        let set = &self.pattern[p + 1..end - 1];
-        Ok((!in_set(before, set) && in_set(here, set)).then_some(end))
-    }
-
-    /// Where the class at `p` ends.
-    fn class_end(&self, p: usize) -> Result<usize, Failure> {
-        match self.pattern[p] {
-            ESCAPE if p + 1 == self.pattern.len() => malformed("malformed pattern (ends with '%')"),
-            ESCAPE => Ok(p + 2),
-            b'[' => {
-                let mut at = p + 1;
-                if self.pattern.get(at) == Some(&b'^') {
-                    at += 1;
-                }
-                // A `]` in front is one of the set.
-                loop {
-                    match self.pattern.get(at) {
-                        None => return malformed("malformed pattern (missing ']')"),
-                        Some(&ESCAPE) if at + 1 < self.pattern.len() => at += 2,
-                        Some(_) => at += 1,
-                    }
-                    if self.pattern.get(at) == Some(&b']') {
-                        return Ok(at + 1);
-                    }
-                }
-            }
-            _ => Ok(p + 1),
-        }
-    }
-
-    /// Whether the byte at `s` is of the class from `p` to `end`.
-    fn single(&self, s: usize, p: usize, end: usize) -> Result<bool, Failure> {
-        let Some(byte) = self.subject.get(s) else { return Ok(false) };
-        self.meter.take((end - p) as u64)?;
-        Ok(match self.pattern[p] {
-            b'.' => true,
-            ESCAPE => in_class(*byte, self.pattern[p + 1]),
-            b'[' => in_set(*byte, &self.pattern[p + 1..end - 1]),
-            literal => literal == *byte,
-        })
-    }
-}
-
-/// Whether `byte` is in a set, written without its brackets.
-fn in_set(byte: u8, set: &[u8]) -> bool {
-    let (is_in, mut set) = match set {
-        [b'^', rest @ ..] => (false, rest),
-        set => (true, set),
-    };
-    loop {
-        let (is_match, rest) = match set {
-            [] => return !is_in,
-            [ESCAPE, class, rest @ ..] => (in_class(byte, *class), rest),
-            [first, b'-', last, rest @ ..] => ((*first..=*last).contains(&byte), rest),
-            [one, rest @ ..] => (*one == byte, rest),
-        };
-        if is_match {
-            return is_in;
-        }
-        set = rest;
-    }
-}
-
-/// Whether `byte` is of the class that `%` and `class` are.
-fn in_class(byte: u8, class: u8) -> bool {
-    let is_in = match class.to_ascii_lowercase() {
-        b'a' => byte.is_ascii_alphabetic(),
-        b'c' => byte.is_ascii_control(),
-        b'd' => byte.is_ascii_digit(),
-        b'g' => byte.is_ascii_graphic(),
-        b'l' => byte.is_ascii_lowercase(),
-        b'p' => byte.is_ascii_punctuation(),
-        b's' => matches!(byte, b' ' | b'\t'..=b'\r'),
-        b'u' => byte.is_ascii_uppercase(),
-        b'w' => byte.is_ascii_alphanumeric(),
-        b'x' => byte.is_ascii_hexdigit(),
-        b'z' => byte == 0,
-        _ => return class == byte,
-    };
-    is_in == class.is_ascii_lowercase()
 }

@@ -1,28 +1,36 @@
-//! `find`, `match`, `gmatch` and `gsub` of strings: what of them is Rust. `library.lua` makes the rest.
+//! `find`, `match`, `gmatch` and `gsub` of strings: what of them is Rust. `searches.lua` makes the rest.
 //!
 //! Lua's own run to their end, which some patterns on some texts put off exponentially, and no hook runs
-//! meanwhile. These stop at the deadline and after [`LUA_PATTERN_STEPS_MAX`] steps.
+//! meanwhile. So they are used only where a bound is known of what they may take (`admission.rs`): it depends on the
+//! pattern and on how long the text is. Others are searched by a matcher that stops at the deadline and after
+//! [`LUA_PATTERN_STEPS_MAX`] steps.
 
+mod admission;
+mod classes;
+mod cost;
+mod items;
 mod matcher;
 #[cfg(test)]
 mod tests;
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
+use self::items::Pattern;
 use self::matcher::{Failure, Matcher, Part};
 use super::host::Host;
 use super::modules::arguments::bad;
 use super::turns;
-use crate::config::{LUA_MEMORY_BYTES_MAX, LUA_PATTERN_STEPS_MAX};
+use crate::config::{LUA_MEMORY_BYTES_MAX, LUA_PATTERN_STEPS_MAX, LUA_PATTERN_STEPS_UNSEEN};
 use crate::meter::{Meter, Spent, past_deadline};
 
 /// Characters that make a text a pattern.
 const SPECIALS: &[u8] = b"^$*+?.([%-";
 
-/// Adds what `library.lua` builds on to `rust`.
+/// Adds what `searches.lua` builds on to `rust`.
 pub(super) fn functions(lua: &Lua, rust: &Table) -> mlua::Result<()> {
-    rust.set("find", lua.create_function(|lua, args: Search| find(lua, &args))?)?;
-    rust.set("match", lua.create_function(|lua, args: Search| first(lua, &args))?)?;
+    admission::functions(lua, rust)?;
+    rust.set("find", lua.create_function(|lua, args: Arguments| find(lua, &args))?)?;
+    rust.set("match", lua.create_function(|lua, args: Arguments| first(lua, &args))?)?;
     rust.set("step", lua.create_function(step)?)?;
     let gmatch = |lua: &Lua, (text, pattern, init): (Value, Value, Value)| {
         let (text, pattern) = (string(lua, "gmatch", 1, &text)?, string(lua, "gmatch", 2, &pattern)?);
@@ -52,11 +60,11 @@ const NUMBERS_MAX: usize = 512;
 /// anchored, and how many matches are asked for at most.
 type Step = (LuaString, LuaString, usize, i64, bool, usize);
 
-/// Matches of `gmatch` or `gsub`: how many numbers each has, then start and end of each, counted from 0, with those
-/// of its captures. A position has -1 for an end, a capture that the pattern does not close -2.
+/// Matches of `gmatch` or `gsub`: how many numbers each has, then first and last place of each, counted from 1, with
+/// those of its captures. A position has -1 for the last, a capture that the pattern does not close -2.
 fn step(lua: &Lua, (text, pattern, from, last, is_anchored, most): Step) -> mlua::Result<MultiValue> {
     let meter = meter(lua, &text)?;
-    let (text, pattern) = (text.as_bytes(), pattern.as_bytes());
+    let (text, pattern) = (text.as_bytes(), Pattern::new(&pattern.as_bytes()));
     let mut matcher = Matcher::new(&text, &pattern, &meter);
     let (mut from, mut last) = (from, last);
     let mut values = MultiValue::new();
@@ -72,11 +80,11 @@ fn step(lua: &Lua, (text, pattern, from, last, is_anchored, most): Step) -> mlua
         if values.is_empty() {
             values.push_back(position(2 + 2 * captures));
         }
-        values.extend([position(start), position(end)]);
+        values.extend([position(start + 1), position(end)]);
         for index in 0..captures {
             values.extend(match matcher.part(index, (start, end)) {
-                Ok(Part::Text(start, end)) => [position(start), position(end)],
-                Ok(Part::Position(at)) => [position(at), Value::Integer(-1)],
+                Ok(Part::Text(start, end)) => [position(start + 1), position(end)],
+                Ok(Part::Position(at)) => [position(at + 1), Value::Integer(-1)],
                 // Raised when it is asked for.
                 Err(_) => [position(0), Value::Integer(-2)],
             });
@@ -86,13 +94,14 @@ fn step(lua: &Lua, (text, pattern, from, last, is_anchored, most): Step) -> mlua
             break;
         }
     }
+    spent(lua, &meter)?;
     Ok(values)
 }
 
 /// Arguments of `find` and `match`.
-type Search = (Value, Value, Value, Value);
+type Arguments = (Value, Value, Value, Value);
 
-fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiValue> {
+fn find(lua: &Lua, (text, pattern, init, plain): &Arguments) -> mlua::Result<MultiValue> {
     let (text, pattern) = (string(lua, "find", 1, text)?, string(lua, "find", 2, pattern)?);
     let from = from(&text, integer(lua, "find", 3, init)?.unwrap_or(1));
     let is_plain = !matches!(plain, Value::Nil | Value::Boolean(false));
@@ -110,8 +119,11 @@ fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiV
     }
     let meter = meter(lua, &text)?;
     let (is_anchored, pattern) = anchored(&sought);
-    let mut matcher = Matcher::new(&bytes, pattern, &meter);
-    let Some((start, end)) = next(lua, &mut matcher, from, bytes.len(), -1, is_anchored)? else {
+    let pattern = Pattern::new(pattern);
+    let mut matcher = Matcher::new(&bytes, &pattern, &meter);
+    let found = next(lua, &mut matcher, from, bytes.len(), -1, is_anchored)?;
+    spent(lua, &meter)?;
+    let Some((start, end)) = found else {
         return Ok(MultiValue::from_iter([Value::Nil]));
     };
     let mut values = MultiValue::from_iter([position(start + 1), position(end)]);
@@ -121,14 +133,17 @@ fn find(lua: &Lua, (text, pattern, init, plain): &Search) -> mlua::Result<MultiV
     Ok(values)
 }
 
-fn first(lua: &Lua, (text, pattern, init, _): &Search) -> mlua::Result<MultiValue> {
+fn first(lua: &Lua, (text, pattern, init, _): &Arguments) -> mlua::Result<MultiValue> {
     let (text, pattern) = (string(lua, "match", 1, text)?, string(lua, "match", 2, pattern)?);
     let from = from(&text, integer(lua, "match", 3, init)?.unwrap_or(1));
     let meter = meter(lua, &text)?;
     let (bytes, sought) = (text.as_bytes(), pattern.as_bytes());
     let (is_anchored, pattern) = anchored(&sought);
-    let mut matcher = Matcher::new(&bytes, pattern, &meter);
-    let Some(found) = next(lua, &mut matcher, from, bytes.len(), -1, is_anchored)? else {
+    let pattern = Pattern::new(pattern);
+    let mut matcher = Matcher::new(&bytes, &pattern, &meter);
+    let found = next(lua, &mut matcher, from, bytes.len(), -1, is_anchored)?;
+    spent(lua, &meter)?;
+    let Some(found) = found else {
         return Ok(MultiValue::from_iter([Value::Nil]));
     };
     let mut values = MultiValue::new();
@@ -149,7 +164,8 @@ fn gsub(
     let meter = meter(lua, &text)?;
     let (bytes, sought, replacement) = (text.as_bytes(), pattern.as_bytes(), replacement.as_bytes());
     let (is_anchored, pattern) = anchored(&sought);
-    let mut matcher = Matcher::new(&bytes, pattern, &meter);
+    let pattern = Pattern::new(pattern);
+    let mut matcher = Matcher::new(&bytes, &pattern, &meter);
     let (mut out, mut count, mut from, mut last) = (Vec::new(), 0, 0, -1);
     while count < max {
         let Some((start, end)) = next(lua, &mut matcher, from, bytes.len(), last, is_anchored)? else {
@@ -166,6 +182,7 @@ fn gsub(
             break;
         }
     }
+    spent(lua, &meter)?;
     if count == 0 {
         return Ok((Value::String(text), 0));
     }
@@ -210,17 +227,24 @@ fn next(
     last: i64,
     is_anchored: bool,
 ) -> mlua::Result<Option<(usize, usize)>> {
-    for start in from..=length {
-        let found = matcher.at(start).map_err(|failure| {
-            if let Failure::Spent(Spent::Time) = failure {
-                Host::look(lua);
+    let checked = |failure| {
+        if let Failure::Spent(Spent::Time) = failure {
+            Host::look(lua);
+        }
+        failed(failure)
+    };
+    let mut start = from;
+    while start <= length {
+        if !is_anchored {
+            match matcher.candidate(start).map_err(checked)? {
+                Some(candidate) => start = candidate,
+                None => return Ok(None),
             }
-            failed(failure)
-        });
-        match found? {
+        }
+        match matcher.at(start).map_err(checked)? {
             Some(end) if signed(end) != last => return Ok(Some((start, end))),
             _ if is_anchored => return Ok(None),
-            _ => {}
+            _ => start += 1,
         }
     }
     Ok(None)
@@ -251,6 +275,11 @@ fn meter(lua: &Lua, text: &LuaString) -> mlua::Result<Meter> {
     let length = text.as_bytes().len() as u64;
     let steps = LUA_PATTERN_STEPS_MAX.saturating_add(length.saturating_mul(64));
     Ok(Meter::new(steps, Host::going_on(lua)?))
+}
+
+/// Lets others run after a search that took long.
+fn spent(lua: &Lua, meter: &Meter) -> mlua::Result<()> {
+    if meter.taken() < LUA_PATTERN_STEPS_UNSEEN { Ok(()) } else { turns::finish(lua) }
 }
 
 fn failed(failure: Failure) -> mlua::Error {
