@@ -241,7 +241,7 @@ pub const EGRESS_IDLE_MAX: usize = 256;
 pub const EGRESS_IDLE_PER_SERVER_MAX: usize = 8;
 /// How long an idle outgoing connection is kept.
 pub const EGRESS_IDLE: Duration = Duration::from_secs(60);
-/// Names that are looked up at once for outgoing HTTP: each holds a thread.
+/// Names that are looked up at once, for HTTP and for sockets: each holds a thread. Further look-ups wait.
 pub const EGRESS_LOOKUPS_MAX: usize = 4;
 /// Addresses of one name that are tried.
 pub const EGRESS_ADDRESSES_MAX: usize = 16;
@@ -251,11 +251,14 @@ pub const EGRESS_HEADERS_MAX: usize = 256;
 pub const EGRESS_HEADER_BYTES_MAX: usize = 128 << 10;
 /// Longest wait for an outgoing connection.
 pub const EGRESS_CONNECT: Duration = Duration::from_secs(30);
-/// Longest wait from a request to the head of its response.
+/// Longest wait from a request to the head of its response; `http_client` waits for its `timeout` if that is longer.
 pub const EGRESS_FIRST_BYTE: Duration = Duration::from_secs(120);
-/// Longest wait between two parts of a response.
+/// Longest wait for the next part of a response, as above.
 pub const EGRESS_BETWEEN_BYTES: Duration = Duration::from_secs(120);
-/// Default of the longest time of a request of `http_client`, from its start to the end of its response.
+/// Longest wait for a server to take more of a request.
+pub const EGRESS_WRITE: Duration = Duration::from_secs(120);
+/// Default of the longest time of a request of `http_client`, from its start to the end of its response, or to its
+/// head where the response is a stream.
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest time of a request of `http_client` (`timeout`).
 pub const HTTP_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);

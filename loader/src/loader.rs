@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     #[cfg(feature = "lua")]
     pub(crate) lua: crate::lua::States,
     pub(crate) hosts: Hosts,
+    #[cfg(feature = "wasi")]
+    pub(crate) names: crate::egress::Names,
     #[cfg(feature = "http")]
     pub(crate) egress: crate::egress::Egress,
     pub(crate) ticker: Arc<Ticker>,

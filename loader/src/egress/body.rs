@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use wasmtime_wasi_http::Error;
 
 use super::connection::Connection;
@@ -32,14 +32,14 @@ impl Home {
 pub(super) struct ResponseBody {
     incoming: Incoming,
     between: Duration,
-    timer: Pin<Box<Sleep>>,
+    /// Made when a wait begins: the time that nobody asks is no wait.
+    timer: Option<Pin<Box<Sleep>>>,
     home: Option<Home>,
 }
 
 impl ResponseBody {
     pub(super) fn new(incoming: Incoming, between: Duration, home: Option<Home>) -> Self {
-        let timer = Box::pin(tokio::time::sleep(between));
-        let mut body = Self { incoming, between, timer, home };
+        let mut body = Self { incoming, between, timer: None, home };
         body.check_end();
         body
     }
@@ -63,8 +63,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                let next = Instant::now() + self.between;
-                self.timer.as_mut().reset(next);
+                self.timer = None;
                 self.check_end();
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -79,7 +78,9 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                std::task::ready!(self.timer.as_mut().poll(context));
+                let between = self.between;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(between)));
+                std::task::ready!(timer.as_mut().poll(context));
                 self.home = None;
                 Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
             }

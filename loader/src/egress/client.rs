@@ -15,13 +15,14 @@ use tokio::time::timeout;
 use wasmtime_wasi_http::WasiBody;
 
 use super::body::{Home, ResponseBody};
-use super::connection::{self, Connection, Failure, Wait};
+use super::connection::{self, Connection, Failure, Kept, Wait};
+use super::names::Names;
 use super::pool::{Key, Pool};
 use super::rules::Rules;
 use super::target::{Encryption, Target};
 use super::tls::Tls;
 use crate::config::{
-    EGRESS_BETWEEN_BYTES, EGRESS_CONNECT, EGRESS_CONNECTIONS_MAX, EGRESS_FIRST_BYTE, EGRESS_LOOKUPS_MAX,
+    EGRESS_BETWEEN_BYTES, EGRESS_CONNECT, EGRESS_CONNECTIONS_MAX, EGRESS_FIRST_BYTE, EGRESS_WRITE,
 };
 
 /// Sends requests for guests and for Lua.
@@ -30,23 +31,30 @@ pub(crate) struct Egress {
     tls: Tls,
     /// Connections that may be open at once.
     connections: Arc<Semaphore>,
-    lookups: Semaphore,
+    names: Names,
 }
 
 /// Longest waits of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeouts {
-    /// For a connection, encryption included.
+    /// For a connection: a place, a look-up and encryption included.
     pub(crate) connect: Duration,
     /// From the request to the head of the response.
     pub(crate) first_byte: Duration,
     /// Between two parts of the response.
     pub(crate) between_bytes: Duration,
+    /// For the server to take more of the request; of the connection, so it is the same for all requests of an entry.
+    pub(crate) write: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: EGRESS_CONNECT, first_byte: EGRESS_FIRST_BYTE, between_bytes: EGRESS_BETWEEN_BYTES }
+        Self {
+            connect: EGRESS_CONNECT,
+            first_byte: EGRESS_FIRST_BYTE,
+            between_bytes: EGRESS_BETWEEN_BYTES,
+            write: EGRESS_WRITE,
+        }
     }
 }
 
@@ -65,14 +73,20 @@ pub(crate) enum Route {
 }
 
 impl Egress {
-    /// Connections trust `roots`.
-    pub(crate) fn new(roots: RootCertStore) -> Self {
-        Self {
-            pool: Arc::default(),
-            tls: Tls::new(roots),
-            connections: Arc::new(Semaphore::new(EGRESS_CONNECTIONS_MAX)),
-            lookups: Semaphore::new(EGRESS_LOOKUPS_MAX),
-        }
+    pub(crate) fn new(tls: Tls, names: Names) -> Self {
+        Self::with_room(tls, names, EGRESS_CONNECTIONS_MAX)
+    }
+
+    /// One with room for `connections_max` connections.
+    pub(super) fn with_room(tls: Tls, names: Names, connections_max: usize) -> Self {
+        let connections = Arc::new(Semaphore::new(connections_max));
+        Self { pool: Arc::default(), tls, connections, names }
+    }
+
+    /// Connections that may be opened now.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.connections.available_permits()
     }
 
     /// What its connections trust.
@@ -109,8 +123,7 @@ impl Egress {
                 }
             }
         }
-        let connecting = timeout(timeouts.connect, self.connect(rules, target, route));
-        let mut connection = connecting.await.map_err(|_| Failure::Timeout(Wait::Connection))??;
+        let mut connection = self.connect(rules, target, route, timeouts).await?;
         let shared = connection.shared().filter(|_| is_shared);
         if let Some(shared) = shared {
             self.pool.give(key.clone(), shared);
@@ -124,15 +137,35 @@ impl Egress {
         Ok(response.map(|body| ResponseBody::new(body, timeouts.between_bytes, None).boxed_unsync()))
     }
 
-    async fn connect(&self, rules: &Rules, target: &Target, route: &Route) -> Result<Connection, Failure> {
+    /// A new connection: a place for it, a look-up, the connection itself and its encryption together take no longer
+    /// than `timeouts` say.
+    pub(super) async fn connect(
+        &self,
+        rules: &Rules,
+        target: &Target,
+        route: &Route,
+        timeouts: Timeouts,
+    ) -> Result<Connection, Failure> {
+        let connecting = timeout(timeouts.connect, self.connected(rules, target, route, timeouts.write));
+        connecting.await.map_err(|_| Failure::Timeout(Wait::Connection))?
+    }
+
+    async fn connected(
+        &self,
+        rules: &Rules,
+        target: &Target,
+        route: &Route,
+        write: Duration,
+    ) -> Result<Connection, Failure> {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.connections).acquire_owned().await;
         let permit = permit.map_err(|error| Failure::Connect(std::io::Error::other(error)))?;
+        let kept = Kept { permit, write };
         #[cfg(feature = "lua")]
         if let Route::Unix(path) = route {
-            return connection::start_unix(path, permit).await;
+            return connection::start_unix(path, kept).await;
         }
-        let (stream, peer) = connection::dial(rules, target, &self.lookups).await?;
+        let (stream, peer) = connection::dial(rules, target, &self.names).await?;
         let config = match (target.encryption, route) {
             (Encryption::Plain, _) => None,
             #[cfg(feature = "lua")]
@@ -141,7 +174,7 @@ impl Egress {
             }
             (Encryption::Tls, _) => Some((self.tls.shared().map_err(Failure::Tls)?, target.host.as_str())),
         };
-        connection::start(stream, peer, target, config, permit).await
+        connection::start(stream, peer, target, config, kept).await
     }
 
     fn answered(

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -13,10 +14,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime_wasi_http::WasiBody;
 
+use super::names::Names;
 use super::rules::{Door, Refused, Rules};
+use super::stall::Stalling;
 use super::target::{Encryption, Target};
 use super::tls;
 use crate::config::{EGRESS_ADDRESSES_MAX, EGRESS_HEADER_BYTES_MAX, EGRESS_HEADERS_MAX};
@@ -129,14 +132,22 @@ impl Connection {
     }
 }
 
+/// What a connection has for as long as it is open.
+pub(super) struct Kept {
+    /// Its place among those that may be open.
+    pub(super) permit: OwnedSemaphorePermit,
+    /// How long its other end may take nothing of what is written.
+    pub(super) write: Duration,
+}
+
 /// Connects to `target` by what `rules` allow of its addresses.
 pub(super) async fn dial(
     rules: &Rules,
     target: &Target,
-    lookups: &Semaphore,
+    names: &Names,
 ) -> Result<(TcpStream, SocketAddr), Failure> {
     let mut failed = None;
-    for address in addresses(target, lookups).await? {
+    for address in addresses(target, names).await? {
         if let Err(refused) = rules.address(Door::Http, &[&target.host], address) {
             failed.get_or_insert(Failure::Refused(refused));
             continue;
@@ -154,16 +165,16 @@ pub(super) async fn dial(
 }
 
 /// What the host of `target` stands for.
-async fn addresses(target: &Target, lookups: &Semaphore) -> Result<Vec<SocketAddr>, Failure> {
+async fn addresses(target: &Target, names: &Names) -> Result<Vec<SocketAddr>, Failure> {
     if let Ok(ip) = target.host.parse() {
         return Ok(vec![SocketAddr::new(ip, target.port)]);
     }
-    // The system's look-up holds a thread: few of them, so that files can still be read.
-    let _permit = lookups.acquire().await.ok();
-    let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
-    let found =
+    let found = names.look_up(&target.host).await;
+    let mut found =
         found.map_err(|error| Failure::Lookup(format!("`{}` can't be resolved: {error}", target.host)))?;
-    Ok(found.take(EGRESS_ADDRESSES_MAX).collect())
+    found.truncate(EGRESS_ADDRESSES_MAX);
+    found.iter_mut().for_each(|address| address.set_port(target.port));
+    Ok(found)
 }
 
 /// Makes a connection of `stream`: encrypts it if `target` says so, and agrees on a version of HTTP.
@@ -172,40 +183,41 @@ pub(super) async fn start(
     peer: SocketAddr,
     target: &Target,
     config: Option<(Arc<ClientConfig>, &str)>,
-    permit: OwnedSemaphorePermit,
+    kept: Kept,
 ) -> Result<Connection, Failure> {
     match (target.encryption, config) {
         (Encryption::Tls, Some((config, name))) => {
             let stream = tls::encrypt(config, name, stream).await.map_err(Failure::Tls)?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             if is_http2 {
-                http2(stream, Some(peer), permit).await
+                http2(stream, Some(peer), kept).await
             } else {
-                http1(stream, Some(peer), permit).await
+                http1(stream, Some(peer), kept).await
             }
         }
-        _ => http1(stream, Some(peer), permit).await,
+        _ => http1(stream, Some(peer), kept).await,
     }
 }
 
 /// Makes a connection to the socket `path` of this machine.
 #[cfg(feature = "lua")]
-pub(super) async fn start_unix(path: &Path, permit: OwnedSemaphorePermit) -> Result<Connection, Failure> {
+pub(super) async fn start_unix(path: &Path, kept: Kept) -> Result<Connection, Failure> {
     let stream = UnixStream::connect(path).await.map_err(Failure::Connect)?;
-    http1(stream, None, permit).await
+    http1(stream, None, kept).await
 }
 
 async fn http1(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Option<SocketAddr>,
-    permit: OwnedSemaphorePermit,
+    kept: Kept,
 ) -> Result<Connection, Failure> {
+    let stream = Stalling::new(stream, kept.write);
     let mut builder = http1::Builder::new();
     builder.max_headers(EGRESS_HEADERS_MAX).max_buf_size(EGRESS_HEADER_BYTES_MAX);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
     // It ends when its last handle does; what went wrong is seen by the request.
     tokio::spawn(async move {
-        let _permit = permit;
+        let _permit = kept.permit;
         let _ = connection.await;
     });
     Ok(Connection { sender: Sender::Http1(sender), peer })
@@ -214,14 +226,15 @@ async fn http1(
 async fn http2(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Option<SocketAddr>,
-    permit: OwnedSemaphorePermit,
+    kept: Kept,
 ) -> Result<Connection, Failure> {
+    let stream = Stalling::new(stream, kept.write);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let headers = u32::try_from(EGRESS_HEADER_BYTES_MAX).unwrap_or(u32::MAX);
     builder.timer(TokioTimer::new()).max_header_list_size(headers);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
     tokio::spawn(async move {
-        let _permit = permit;
+        let _permit = kept.permit;
         let _ = connection.await;
     });
     Ok(Connection { sender: Sender::Http2(sender), peer })

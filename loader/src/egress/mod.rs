@@ -10,6 +10,8 @@ mod body;
 mod client;
 #[cfg(feature = "http")]
 mod connection;
+mod lookups;
+mod names;
 #[cfg(all(feature = "http", feature = "lua"))]
 pub(crate) mod own_tls;
 #[cfg(feature = "http")]
@@ -22,7 +24,11 @@ mod relay;
 mod rules;
 pub(crate) mod sockets;
 #[cfg(feature = "http")]
+mod stall;
+#[cfg(feature = "http")]
 mod target;
+#[cfg(all(test, feature = "http"))]
+mod tests;
 mod timed;
 #[cfg(feature = "http")]
 mod tls;
@@ -32,6 +38,7 @@ pub(crate) mod waits;
 pub(crate) use client::{Egress, Route, Timeouts};
 #[cfg(feature = "http")]
 pub(crate) use connection::{Failure, Wait};
+pub(crate) use names::Names;
 #[cfg(feature = "http")]
 pub(crate) use rules::Refused;
 pub(crate) use rules::Rules;

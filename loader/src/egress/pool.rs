@@ -4,7 +4,7 @@
 //! nothing by it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use registry_schema::EntryId;
 use tokio::time::Instant;
@@ -35,8 +35,17 @@ impl Key {
 }
 
 /// Idle connections, and shared ones.
+pub(super) struct Pool {
+    idle_max: usize,
+    state: Mutex<State>,
+}
+
 #[derive(Default)]
-pub(super) struct Pool(Mutex<HashMap<Key, Vec<Idle>>>);
+struct State {
+    idle: HashMap<Key, Vec<Idle>>,
+    /// Whether a task closes what was idle for too long.
+    is_swept: bool,
+}
 
 struct Idle {
     connection: Connection,
@@ -49,16 +58,47 @@ impl Idle {
     }
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self::with_room(EGRESS_IDLE_MAX)
+    }
+}
+
+impl State {
+    fn count(&self) -> usize {
+        self.idle.values().map(Vec::len).sum()
+    }
+
+    /// Lets go of what is closed or was idle for too long.
+    fn prune(&mut self) {
+        self.idle.retain(|_, idle| {
+            idle.retain(Idle::is_good);
+            !idle.is_empty()
+        });
+    }
+}
+
 impl Pool {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Idle>>> {
+    /// One that keeps `idle_max` connections.
+    pub(super) fn with_room(idle_max: usize) -> Self {
+        Self { idle_max, state: Mutex::default() }
+    }
+
+    /// Connections that it keeps.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.idle_max
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Connections are put in and taken out whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection that `rules` allow, the youngest first.
     pub(super) fn take(&self, key: &Key, rules: &Rules) -> Option<Connection> {
-        let mut all = self.lock();
-        let idle = all.get_mut(key)?;
+        let mut state = self.lock();
+        let idle = state.idle.get_mut(key)?;
         idle.retain(Idle::is_good);
         let allowed = |idle: &Idle| {
             let peer = idle.connection.peer;
@@ -73,21 +113,50 @@ impl Pool {
     }
 
     /// Keeps `connection` for the next request.
-    pub(super) fn give(&self, key: Key, connection: Connection) {
-        let mut all = self.lock();
-        let count: usize = all.values().map(Vec::len).sum();
-        if count >= EGRESS_IDLE_MAX {
-            all.retain(|_, idle| {
-                idle.retain(Idle::is_good);
-                !idle.is_empty()
-            });
-            if all.values().map(Vec::len).sum::<usize>() >= EGRESS_IDLE_MAX {
+    pub(super) fn give(self: &Arc<Self>, key: Key, connection: Connection) {
+        let mut state = self.lock();
+        if state.count() >= self.idle_max {
+            state.prune();
+            if state.count() >= self.idle_max {
                 return;
             }
         }
-        let idle = all.entry(key).or_default();
+        let idle = state.idle.entry(key).or_default();
         if idle.len() < EGRESS_IDLE_PER_SERVER_MAX && connection.is_open() {
             idle.push(Idle { connection, since: Instant::now() });
         }
+        if !state.is_swept {
+            state.is_swept = true;
+            tokio::spawn(sweep(Sweeping(Arc::downgrade(self))));
+        }
     }
+
+    /// Lets go of what was idle for too long; when the next one will have been.
+    fn sweep(&self) -> Option<Instant> {
+        let mut state = self.lock();
+        state.prune();
+        let since = state.idle.values().flatten().map(|idle| idle.since).min();
+        state.is_swept = since.is_some();
+        since.map(|since| since + EGRESS_IDLE)
+    }
+}
+
+/// The task that closes idle connections of a pool. Where it ends early, with its runtime, the next one begins with
+/// the next connection.
+struct Sweeping(Weak<Pool>);
+
+impl Drop for Sweeping {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.lock().is_swept = false;
+        }
+    }
+}
+
+async fn sweep(mut sweeping: Sweeping) {
+    while let Some(next) = sweeping.0.upgrade().and_then(|pool| pool.sweep()) {
+        tokio::time::sleep_until(next).await;
+    }
+    // The pool knows.
+    sweeping.0 = Weak::new();
 }

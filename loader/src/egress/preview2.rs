@@ -1,25 +1,21 @@
 //! `wasi:sockets` of WASI 0.2. Most of it is the host's own; functions that count sockets, look names up or wait are
 //! replaced.
 
-use std::net::IpAddr;
-
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets as p2;
-use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{
-    Host, HostResolveAddressStream, ResolveAddressStream,
-};
-use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddress};
+use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode};
 use wasmtime_wasi::p2::bindings::sockets::tcp::{HostTcpSocket, TcpSocket};
 use wasmtime_wasi::p2::bindings::sockets::udp::{
-    HostIncomingDatagramStream, HostUdpSocket, IncomingDatagram, IncomingDatagramStream, UdpSocket,
+    HostIncomingDatagramStream, HostOutgoingDatagramStream, HostUdpSocket, IncomingDatagram,
+    IncomingDatagramStream, OutgoingDatagramStream, UdpSocket,
 };
 use wasmtime_wasi::p2::bindings::sockets::{tcp_create_socket, udp_create_socket};
 use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, Network, SocketError, SocketResult};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, Network, SocketError, SocketResult};
 use wasmtime_wasi::sockets::WasiSockets;
 
-use super::sockets::{Checked, View, check_lookup, normal, view, wasi_sockets};
+use super::sockets::{Checked, View, view, wasi_sockets};
 use super::timed::Timed;
 use crate::host_state::HostState;
 
@@ -122,6 +118,46 @@ fn replace_udp(udp: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> 
             };
             Ok((view.outcome(found)?,))
         },
+    )?;
+    replace_sending(udp)
+}
+
+/// A datagram is on its way until the system takes it, and the next one waits for that.
+fn replace_sending(udp: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
+    type Outgoing = Resource<OutgoingDatagramStream>;
+    let ty = ResourceType::host::<OutgoingDatagramStream>();
+    udp.resource_async("outgoing-datagram-stream", ty, |mut store, handle| {
+        Box::new(async move {
+            let mut view = view(store.data_mut());
+            view.own.waits.end(handle);
+            let longest = view.own.longest_wait();
+            let dropping = HostOutgoingDatagramStream::drop(&mut view.inner, Resource::new_own(handle));
+            match longest {
+                None => dropping.await,
+                // What the system does not take is not waited for any longer.
+                Some(longest) => tokio::time::timeout(longest, dropping).await.unwrap_or(Ok(())),
+            }
+        })
+    })?;
+    udp.func_wrap(
+        "[method]outgoing-datagram-stream.subscribe",
+        |mut store: Store<'_>, (stream,): (Outgoing,)| {
+            let mut view = view(store.data_mut());
+            let what = stream.rep();
+            let pollable = HostOutgoingDatagramStream::subscribe(&mut view.inner, stream)?;
+            view.own.waits.watch(&pollable, what);
+            Ok((pollable,))
+        },
+    )?;
+    udp.func_wrap(
+        "[method]outgoing-datagram-stream.check-send",
+        |mut store: Store<'_>, (stream,): (Outgoing,)| {
+            let mut view = view(store.data_mut());
+            let what = stream.rep();
+            let room: SocketResult<u64> = view.inner.check_send(stream);
+            let room = view.own.waits.sending(what, room);
+            Ok((view.outcome(room)?,))
+        },
     )
 }
 
@@ -140,7 +176,7 @@ impl View<'_> {
     }
 
     /// `done`, unless it would have to wait and has for too long.
-    fn unless_over<T>(&mut self, what: u32, done: SocketResult<T>) -> SocketResult<T> {
+    pub(super) fn unless_over<T>(&mut self, what: u32, done: SocketResult<T>) -> SocketResult<T> {
         match done {
             Err(error) if matches!(error.downcast_ref(), Some(ErrorCode::WouldBlock)) => {
                 if self.own.waits.is_over(what) { Err(ErrorCode::Timeout.into()) } else { Err(error) }
@@ -158,62 +194,6 @@ impl View<'_> {
             Ok(value) => Ok(Ok(value)),
             Err(error) => Ok(Err(network::Host::convert_error_code(&mut self.inner, error)?)),
         }
-    }
-}
-
-impl Host for View<'_> {
-    fn resolve_addresses(
-        &mut self,
-        network: Resource<Network>,
-        name: String,
-    ) -> SocketResult<Resource<ResolveAddressStream>> {
-        let host = normal(&name).map_err(|()| ErrorCode::InvalidArgument)?;
-        check_lookup(&self.own.rules, &host).map_err(|_| ErrorCode::AccessDenied)?;
-        let stream = Host::resolve_addresses(&mut self.inner, network, host.clone())?;
-        self.own.lookups.insert(stream.rep(), host);
-        Ok(stream)
-    }
-}
-
-impl HostResolveAddressStream for View<'_> {
-    fn resolve_next_address(
-        &mut self,
-        stream: Resource<ResolveAddressStream>,
-    ) -> SocketResult<Option<IpAddress>> {
-        let what = stream.rep();
-        let host = self.own.lookups.get(&what).cloned().unwrap_or_default();
-        loop {
-            let next = self.inner.resolve_next_address(Resource::new_borrow(what));
-            let Some(address) = self.unless_over(what, next)? else { return Ok(None) };
-            let ip = ip(address);
-            if self.own.rules.answer(&host, ip) {
-                self.own.known.add(ip.to_canonical(), &host);
-                return Ok(Some(address));
-            }
-        }
-    }
-
-    fn subscribe(
-        &mut self,
-        stream: Resource<ResolveAddressStream>,
-    ) -> wasmtime::Result<Resource<DynPollable>> {
-        let what = stream.rep();
-        let pollable = HostResolveAddressStream::subscribe(&mut self.inner, stream)?;
-        self.own.waits.watch(&pollable, what);
-        Ok(pollable)
-    }
-
-    fn drop(&mut self, stream: Resource<ResolveAddressStream>) -> wasmtime::Result<()> {
-        self.own.lookups.remove(&stream.rep());
-        self.own.waits.end(stream.rep());
-        HostResolveAddressStream::drop(&mut self.inner, stream)
-    }
-}
-
-fn ip(address: IpAddress) -> IpAddr {
-    match address {
-        IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `wasi:sockets` of WASI 0.3. Most of it is the host's own; functions that count sockets, look names up or wait are
 //! replaced.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use wasmtime::component::{Access, Accessor, Linker, LinkerInstance, Resource, ResourceType, StreamReader};
@@ -15,7 +14,7 @@ use wasmtime_wasi::p3::sockets::SocketResult;
 use wasmtime_wasi::sockets::WasiSockets;
 
 use super::relay;
-use super::sockets::{Checked, View, check_lookup, normal, view, wasi_sockets};
+use super::sockets::{Checked, View, addresses, check_lookup, normal, view, wasi_sockets};
 use crate::host_state::HostState;
 
 /// Adds the interfaces.
@@ -176,8 +175,8 @@ impl<U> HostWithStore<U> for Checked {
             return Ok(Err(ErrorCode::AccessDenied));
         }
         let found = match longest {
-            None => addresses(&host).await,
-            Some(longest) => match tokio::time::timeout(longest, addresses(&host)).await {
+            None => addresses(&rules, &host).await,
+            Some(longest) => match tokio::time::timeout(longest, addresses(&rules, &host)).await {
                 Ok(found) => found,
                 Err(_) => return Ok(Err(ErrorCode::TemporaryResolverFailure)),
             },
@@ -190,13 +189,4 @@ impl<U> HostWithStore<U> for Checked {
         });
         Ok(Ok(shown.collect()))
     }
-}
-
-/// What `host` stands for; `None` when nobody knows it.
-async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
-    if let Ok(ip) = host.parse() {
-        return Some(vec![ip]);
-    }
-    let found = tokio::net::lookup_host((host, 0)).await.ok()?;
-    Some(found.map(|address| address.ip().to_canonical()).collect())
 }

@@ -25,8 +25,13 @@ const PART_BYTES: usize = 64 << 10;
 type Outcome = Result<(), ErrorCode>;
 type Produced = Poll<wasmtime::Result<StreamResult>>;
 
-/// Hears when the guest waited for too long, and nothing when it did not.
-type Late = oneshot::Receiver<()>;
+/// What is known of a relay's waits.
+pub(super) struct Late {
+    /// Hears when the guest waited for too long; ends with the guest's end.
+    heard: oneshot::Receiver<()>,
+    relay: Arc<Mutex<Relay>>,
+    longest: Duration,
+}
 
 /// `bytes`, which a guest reads, by a relay; and whether it waited for too long.
 pub(super) fn reading(
@@ -34,7 +39,8 @@ pub(super) fn reading(
     bytes: StreamReader<u8>,
     longest: Duration,
 ) -> wasmtime::Result<(StreamReader<u8>, Late)> {
-    let (relay, (clock, late)) = (Arc::default(), Clock::new(longest));
+    let (relay, (clock, heard)) = (Arc::<Mutex<Relay>>::default(), Clock::new(longest));
+    let late = Late { heard, relay: Arc::clone(&relay), longest };
     bytes.pipe(store.as_context_mut(), Taker(End { relay: Arc::clone(&relay), clock: None }))?;
     let bytes = StreamReader::new(store, Giver(End { relay, clock: Some(clock) }))?;
     Ok((bytes, late))
@@ -46,13 +52,14 @@ pub(super) fn writing(
     bytes: StreamReader<u8>,
     longest: Duration,
 ) -> wasmtime::Result<(StreamReader<u8>, Late)> {
-    let (relay, (clock, late)) = (Arc::default(), Clock::new(longest));
+    let (relay, (clock, heard)) = (Arc::<Mutex<Relay>>::default(), Clock::new(longest));
+    let late = Late { heard, relay: Arc::clone(&relay), longest };
     bytes.pipe(store.as_context_mut(), Taker(End { relay: Arc::clone(&relay), clock: Some(clock) }))?;
     let bytes = StreamReader::new(store, Giver(End { relay, clock: None }))?;
     Ok((bytes, late))
 }
 
-/// `outcome`, unless the guest waited for too long.
+/// `outcome`, unless the guest waited for too long, or waits for too long for what it wrote to be sent.
 pub(super) fn outcome(
     store: &mut StoreContextMut<'_, HostState>,
     outcome: FutureReader<Outcome>,
@@ -60,15 +67,31 @@ pub(super) fn outcome(
 ) -> wasmtime::Result<FutureReader<Outcome>> {
     let (tell, told) = oneshot::channel();
     outcome.pipe(store.as_context_mut(), Listener(Some(tell)))?;
-    FutureReader::new(store, async move {
-        let outcome = tokio::select! {
-            biased;
-            Ok(()) = late => Err(ErrorCode::Timeout),
-            Ok(outcome) = told => outcome,
-            else => Ok(()),
-        };
-        Ok::<_, wasmtime::Error>(outcome)
-    })
+    FutureReader::new(store, async move { Ok::<_, wasmtime::Error>(settled(late, told).await) })
+}
+
+async fn settled(late: Late, mut told: oneshot::Receiver<Outcome>) -> Outcome {
+    let Late { heard, relay, longest } = late;
+    let lock = || relay.lock().unwrap_or_else(PoisonError::into_inner);
+    tokio::select! {
+        biased;
+        heard = heard => match heard {
+            Ok(()) => return Err(ErrorCode::Timeout),
+            // A guest that reads no further has its outcome.
+            Err(_) if lock().is_given_up => return Ok(()),
+            Err(_) => {}
+        },
+        outcome = &mut told => return outcome.unwrap_or(Ok(())),
+    }
+    // The guest's end has gone: for what is still on its way, each part has the time of a wait.
+    loop {
+        let moves = lock().moves;
+        match tokio::time::timeout(longest, &mut told).await {
+            Ok(outcome) => return outcome.unwrap_or(Ok(())),
+            Err(_) if lock().moves > moves => {}
+            Err(_) => return Err(ErrorCode::Timeout),
+        }
+    }
 }
 
 /// Bytes on their way, and who waits for them to move.
@@ -76,6 +99,10 @@ pub(super) fn outcome(
 struct Relay {
     bytes: Vec<u8>,
     is_closed: bool,
+    /// Whether the end that gives went first.
+    is_given_up: bool,
+    /// How often bytes moved.
+    moves: u64,
     waiting: Option<Waker>,
 }
 
@@ -88,7 +115,7 @@ struct Clock {
 }
 
 impl Clock {
-    fn new(longest: Duration) -> (Self, Late) {
+    fn new(longest: Duration) -> (Self, oneshot::Receiver<()>) {
         let (late, is_late) = oneshot::channel();
         (Self { longest, timer: None, late: Some(late) }, is_late)
     }
@@ -135,7 +162,11 @@ impl End {
     }
 
     fn moved(&mut self) {
-        wake(&mut self.lock());
+        {
+            let mut relay = self.lock();
+            relay.moves += 1;
+            wake(&mut relay);
+        }
         if let Some(clock) = &mut self.clock {
             clock.timer = None;
         }
@@ -187,6 +218,13 @@ impl StreamConsumer<HostState> for Taker {
 
 /// The end that gives bytes to a stream.
 struct Giver(End);
+
+impl Drop for Giver {
+    fn drop(&mut self) {
+        let mut relay = self.0.lock();
+        relay.is_given_up = !relay.is_closed;
+    }
+}
 
 impl StreamProducer<HostState> for Giver {
     type Item = u8;

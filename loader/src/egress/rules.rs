@@ -12,6 +12,7 @@ use registry_schema::ErrorKind;
 use registry_schema::authored::network::Destination;
 
 use super::address::is_public;
+use super::names::Names;
 use crate::context::Context;
 use crate::error::Error;
 use crate::loader::Inner;
@@ -70,7 +71,6 @@ impl From<Refused> for Error {
 /// between calls holds it.
 #[derive(Clone)]
 pub(crate) struct Rules {
-    #[cfg_attr(not(feature = "lua"), expect(dead_code, reason = "policies need it"))]
     inner: Weak<Inner>,
     #[cfg_attr(not(feature = "lua"), expect(dead_code, reason = "policies need it"))]
     context: Context,
@@ -99,6 +99,11 @@ impl Rules {
             let _ = (action, resource);
             Ok(())
         }
+    }
+
+    /// What looks names up; `None` when the loader has gone.
+    pub(super) fn names(&self) -> Option<Names> {
+        self.inner.upgrade().map(|inner| inner.names.clone())
     }
 
     /// Checks that the name `host`, in lower case, may be looked up.

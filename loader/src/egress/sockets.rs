@@ -4,7 +4,7 @@
 //! The check sees addresses alone. So the names that a guest looked up are kept with their addresses, and a name in
 //! `network.allow` opens what it stood for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +23,6 @@ use crate::host_state::HostState;
 pub(crate) struct Sockets {
     pub(super) rules: Rules,
     pub(super) known: Arc<Known>,
-    /// Names that a guest of WASI 0.2 looks up, by handle.
-    pub(super) lookups: HashMap<u32, String>,
     /// What a guest of WASI 0.2 waits for.
     pub(crate) waits: Waits,
     tally: Arc<Tally>,
@@ -81,7 +79,7 @@ impl Sockets {
             Box::pin(std::future::ready(allowed))
         });
         let waits = Waits::new(limits.longest_wait);
-        Self { rules, known, lookups: HashMap::new(), waits, tally, limits }
+        Self { rules, known, waits, tally, limits }
     }
 
     pub(super) fn longest_wait(&self) -> Option<Duration> {
@@ -138,6 +136,15 @@ pub(super) fn check_lookup(rules: &Rules, host: &str) -> Result<(), Refused> {
     if host.parse::<IpAddr>().is_ok() { Ok(()) } else { rules.lookup(host) }
 }
 
+/// What `host` stands for; `None` when nobody knows it.
+pub(super) async fn addresses(rules: &Rules, host: &str) -> Option<Vec<IpAddr>> {
+    if let Ok(ip) = host.parse() {
+        return Some(vec![ip]);
+    }
+    let found = rules.names()?.look_up(host).await.ok()?;
+    Some(found.into_iter().map(|address| address.ip().to_canonical()).collect())
+}
+
 /// Marks interfaces whose host is [`View`].
 pub(super) struct Checked;
 
@@ -179,5 +186,34 @@ impl View<'_> {
         let open = self.inner.table.iter_mut().filter(is_socket).count();
         self.own.tally.0.store(open, Ordering::Relaxed);
         open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The oldest answer gives way to the next one, and can be looked up again.
+    #[test]
+    fn answers_that_are_kept() {
+        let known = Known::default();
+        let ip = |at: usize| {
+            let [.., high, low] = at.to_be_bytes();
+            IpAddr::from([10, 0, high, low])
+        };
+        for at in 0..LOOKUP_ANSWERS_KEPT_MAX {
+            known.add(ip(at), "first.test");
+            // The same answer is kept once.
+            known.add(ip(at), "first.test");
+        }
+        let names = |at: usize| known.names(ip(at));
+        assert!((0..LOOKUP_ANSWERS_KEPT_MAX).all(|at| names(at) == ["first.test"]));
+        known.add(ip(7), "second.test");
+        assert_eq!(names(0), [""; 0]);
+        assert_eq!(names(7), ["first.test", "second.test"]);
+        assert!((1..LOOKUP_ANSWERS_KEPT_MAX).all(|at| !names(at).is_empty()));
+        known.add(ip(0), "first.test");
+        assert_eq!(names(0), ["first.test"]);
+        assert_eq!(names(1), [""; 0]);
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
-use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::io::poll;
+use wasmtime_wasi::p2::bindings::sockets::network::ErrorCode;
+use wasmtime_wasi::p2::{DynPollable, SocketResult};
 
 use crate::host_state::HostState;
 
@@ -46,6 +47,18 @@ impl Waits {
             self.end(what);
         }
         is_over
+    }
+
+    /// `room` for datagrams, unless there is none and was none for too long.
+    pub(super) fn sending(&mut self, what: u32, room: SocketResult<u64>) -> SocketResult<u64> {
+        match room {
+            Ok(0) if self.is_over(what) => Err(ErrorCode::Timeout.into()),
+            Ok(0) => Ok(0),
+            room => {
+                self.end(what);
+                room
+            }
+        }
     }
 
     fn has_passed(&self, since: Instant) -> bool {
@@ -139,5 +152,60 @@ impl poll::HostPollable for Polls<'_> {
             waits.watched.remove(&pollable.rep());
         }
         poll::HostPollable::drop(self.table, pollable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_secs(1);
+    /// A handle, and the stream of datagrams that it stands for.
+    const HANDLE: u32 = 3;
+    const STREAM: u32 = 7;
+
+    fn watching(longest: Option<Duration>) -> Waits {
+        let mut waits = Waits::new(longest);
+        waits.watch(&Resource::new_own(HANDLE), STREAM);
+        waits
+    }
+
+    fn is_timeout(room: SocketResult<u64>) -> bool {
+        matches!(room.unwrap_err().downcast_ref(), Some(ErrorCode::Timeout))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn datagrams_that_the_system_does_not_take() {
+        let mut waits = watching(Some(LONGEST));
+        for _ in 0..2 {
+            // Who does not wait is not late.
+            advance(2 * LONGEST).await;
+            assert_eq!(waits.sending(STREAM, Ok(0)).unwrap(), 0);
+            let until = waits.begin(&[HANDLE]).unwrap();
+            assert_eq!(until, Instant::now() + LONGEST);
+            advance(LONGEST / 2).await;
+            assert_eq!(waits.sending(STREAM, Ok(0)).unwrap(), 0);
+            // A second wait for the same goes on with the first.
+            assert_eq!(waits.begin(&[HANDLE]), Some(until));
+            advance(LONGEST / 2).await;
+            assert_eq!(waits.over(&[HANDLE]), [0]);
+            assert!(is_timeout(waits.sending(STREAM, Ok(0))));
+            // The next wait is a new one.
+            assert_eq!(waits.sending(STREAM, Ok(0)).unwrap(), 0);
+            waits.begin(&[HANDLE]);
+            assert_eq!(waits.sending(STREAM, Ok(16)).unwrap(), 16);
+            advance(LONGEST).await;
+            assert_eq!(waits.sending(STREAM, Ok(0)).unwrap(), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_limit_a_guest_waits_for_as_long_as_it_likes() {
+        let mut waits = watching(None);
+        assert_eq!(waits.begin(&[HANDLE]), None);
+        advance(1_000 * LONGEST).await;
+        assert_eq!(waits.sending(STREAM, Ok(0)).unwrap(), 0);
     }
 }

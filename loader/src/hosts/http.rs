@@ -87,6 +87,7 @@ fn timeouts(options: Option<RequestOptions>, longest: Option<Duration>) -> Timeo
         connect: shorter(options.connect_timeout, ours.connect),
         first_byte: shorter(options.first_byte_timeout, ours.first_byte),
         between_bytes: shorter(options.between_bytes_timeout, ours.between_bytes),
+        write: shorter(None, ours.write),
     }
 }
 

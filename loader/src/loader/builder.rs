@@ -112,6 +112,8 @@ impl LoaderBuilder {
         let budget = || Budget::new(memory_bytes_max);
         #[cfg(feature = "lua")]
         let lua_states_max = self.options.lua_states_max.unwrap_or(crate::config::LUA_STATES_MAX);
+        #[cfg(feature = "wasi")]
+        let names = crate::egress::Names::new();
         let inner = Inner {
             engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
@@ -119,7 +121,12 @@ impl LoaderBuilder {
             workers: Workers::new(Cores::new(&settings.scheduler.wasm_isolation)),
             budget: previous.map_or_else(budget, |previous| Arc::clone(&previous.budget)),
             #[cfg(feature = "http")]
-            egress: crate::egress::Egress::new(roots(&settings, &self.options)?),
+            egress: crate::egress::Egress::new(
+                crate::egress::Tls::new(roots(&settings, &self.options)?),
+                names.clone(),
+            ),
+            #[cfg(feature = "wasi")]
+            names,
             components: Mutex::default(),
             callables: RwLock::default(),
             #[cfg(feature = "lua")]

@@ -173,3 +173,51 @@ async fn the_wait_for_a_connection() {
     tokio::time::resume();
     assert!(fetch_from(&loader, good.port()).await.is_ok());
 }
+
+/// A server that says nothing while encryption is agreed on.
+#[tokio::test]
+async fn the_wait_for_encryption() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let good = Server::echo().await;
+    let built = fetching();
+    let loader = open(&built);
+    let authority = format!("127.0.0.1:{port}");
+    for _ in 0..2 {
+        let fetched = tokio::select! {
+            fetched = fetch(&loader, "https", &authority) => fetched,
+            () = async {
+                let mut stream = silent.accept().await.unwrap().0;
+                assert!(stream.read(&mut [0; 8]).await.unwrap() > 0);
+                tokio::time::pause();
+                pending().await
+            } => unreachable!("it never ends"),
+        };
+        tokio::time::resume();
+        assert_eq!(fetched.unwrap_err(), "ConnectionTimeout");
+        assert!(fetch_from(&loader, good.port()).await.is_ok());
+    }
+}
+
+/// A server that takes nothing of a body, before it answers and after it has.
+#[tokio::test]
+async fn the_wait_for_a_server_to_take_a_body() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let good = Server::echo().await;
+    let built = fetching();
+    let loader = open(&built);
+    // More than the system takes on its way.
+    let body = "x".repeat(32 << 20);
+    let args = ["POST", "http", authority.as_str(), "/", body.as_str()].map(text);
+    let answered = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    for (answer, error) in [(&b""[..], "ConnectionReadTimeout"), (answered, "write")] {
+        let fetched = tokio::select! {
+            fetched = call(&loader, "fetch", &args, Context::default()) => fetched,
+            () = stall(&listener, answer) => unreachable!("it never ends"),
+        };
+        tokio::time::resume();
+        assert_eq!(fetched.unwrap_err(), error);
+        assert!(fetch_from(&loader, good.port()).await.is_ok());
+    }
+}

@@ -6,3 +6,5 @@ use crate::support::REACH_ASYNC as GUEST;
 mod http;
 #[path = "sockets.rs"]
 mod sockets;
+#[path = "streams.rs"]
+mod streams;

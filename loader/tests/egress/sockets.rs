@@ -243,3 +243,60 @@ fn a_lookup_ends_after_its_longest_wait() {
         }
     });
 }
+
+/// The other end takes nothing.
+#[tokio::test]
+async fn writes_end_after_their_longest_wait() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let quiet = silent.local_addr().unwrap().port();
+    let (port, _task) = pong().await;
+    let built = Registry::new()
+        .guest("flood", GUEST, "flood", SHORT)
+        .guest("connect", GUEST, "connect", SHORT)
+        .build();
+    let loader = open(&built);
+    let flood = async |port: u16, count: u64| {
+        call(&loader, "flood", &[text("127.0.0.1"), Val::U16(port), Val::U64(count)], Context::default())
+            .await
+    };
+    for _ in 0..2 {
+        let error = flood(quiet, 1 << 30).await.unwrap_err();
+        assert!(matches!(error.as_str(), "timed out" | "timeout"), "{error}");
+        assert_eq!(on(&loader, "connect", "127.0.0.1", port).await.unwrap(), "pong");
+        // The system takes a little, whether anybody reads it or not.
+        assert_eq!(flood(quiet, 1 << 10).await, Ok(String::new()));
+    }
+}
+
+/// What an application says holds where an entry says nothing.
+#[tokio::test]
+async fn an_application_bounds_the_waits_of_all_its_entries() {
+    let (silent, slow) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let own =
+        |more: &str| format!("imports: [\"wasi:sockets\"]\nnetwork: {{allow: [\"127.0.0.1:*\"]}}\n{more}");
+    let built = Registry::new()
+        .file(".wippy.yaml", "wasm: {limits: {socket_timeout_ms: 500}}\n")
+        .guest("default", GUEST, "connect", &own(""))
+        .guest("patient", GUEST, "connect", &own("limits: {socket_timeout_ms: 3600000}"))
+        .build();
+    let loader = open(&built);
+    let patient = on(&loader, "patient", "127.0.0.1", port(&slow));
+    let others = async {
+        let mut stream = slow.accept().await.unwrap().0;
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+        for _ in 0..2 {
+            let error = on(&loader, "default", "127.0.0.1", port(&silent)).await.unwrap_err();
+            assert!(matches!(error.as_str(), "read" | "timeout"), "{error}");
+        }
+        stream.write_all(b"pong").await.unwrap();
+    };
+    let (patient, ()) = tokio::join!(patient, others);
+    assert_eq!(patient.unwrap(), "pong");
+    // The next one has its time.
+    let (answered, ()) = tokio::join!(on(&loader, "default", "127.0.0.1", port(&slow)), async {
+        slow.accept().await.unwrap().0.write_all(b"pong").await.unwrap();
+    });
+    assert_eq!(answered.unwrap(), "pong");
+}

@@ -115,6 +115,18 @@ impl Guest for Component {
         last
     }
 
+    async fn flood(address: String, port: u16, count: u64) -> Result<(), String> {
+        sockets::flood(sockets::address(&address, port)?, count).await
+    }
+
+    async fn deliver(address: String, port: u16) -> Result<(), String> {
+        sockets::deliver(sockets::address(&address, port)?).await
+    }
+
+    async fn ignore(address: String, port: u16) -> Result<(), String> {
+        sockets::ignore(sockets::address(&address, port)?).await
+    }
+
     async fn send(address: String, port: u16) -> Result<(), String> {
         sockets::send(sockets::address(&address, port)?).await
     }

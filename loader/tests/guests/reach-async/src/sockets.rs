@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::code;
+use crate::wasi::clocks::monotonic_clock::wait_for;
 use crate::wasi::sockets::ip_name_lookup::resolve_addresses;
 use crate::wasi::sockets::types::{
     IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress, TcpSocket, UdpSocket,
@@ -52,6 +53,42 @@ pub async fn connect(address: IpSocketAddress) -> Result<String, String> {
         outcome.await.map_err(code)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+pub async fn flood(address: IpSocketAddress, count: u64) -> Result<(), String> {
+    let socket = TcpSocket::create(family(&address)).map_err(code)?;
+    socket.connect(address).await.map_err(code)?;
+    let (mut writer, reader) = wit_stream::new();
+    let sent = socket.send(reader);
+    let mut left = count;
+    while left > 0 {
+        let part = left.min(64 << 10);
+        // What is left over was not taken.
+        if !writer.write_all(vec![0; part as usize]).await.is_empty() {
+            break;
+        }
+        left -= part;
+    }
+    drop(writer);
+    sent.await.map_err(code)
+}
+
+pub async fn deliver(address: IpSocketAddress) -> Result<(), String> {
+    let socket = TcpSocket::create(family(&address)).map_err(code)?;
+    socket.connect(address).await.map_err(code)?;
+    let (mut writer, reader) = wit_stream::new();
+    let sent = socket.send(reader);
+    while first(writer.write_all(vec![0; 64 << 10]), wait_for(100_000_000)).await.is_some() {}
+    drop(writer);
+    sent.await.map_err(code)
+}
+
+pub async fn ignore(address: IpSocketAddress) -> Result<(), String> {
+    let socket = TcpSocket::create(family(&address)).map_err(code)?;
+    socket.connect(address).await.map_err(code)?;
+    let (input, outcome) = socket.receive();
+    drop(input);
+    outcome.await.map_err(code)
 }
 
 pub async fn send(address: IpSocketAddress) -> Result<(), String> {

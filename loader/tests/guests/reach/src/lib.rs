@@ -81,6 +81,10 @@ impl Guest for Component {
         last
     }
 
+    fn flood(address: String, port: u16, count: u64) -> Result<(), String> {
+        sockets::flood(sockets::address(&address, port)?, count)
+    }
+
     fn send(address: String, port: u16) -> Result<(), String> {
         sockets::send(sockets::address(&address, port)?)
     }

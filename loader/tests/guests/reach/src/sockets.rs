@@ -1,11 +1,13 @@
 use std::net::IpAddr;
 
 use crate::wasi::io::poll::poll;
+use crate::wasi::io::streams::{InputStream, OutputStream, StreamError};
 use crate::wasi::sockets::instance_network::instance_network;
 use crate::wasi::sockets::ip_name_lookup::resolve_addresses;
 use crate::wasi::sockets::network::{
     ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress,
 };
+use crate::wasi::sockets::tcp::TcpSocket;
 use crate::wasi::sockets::tcp_create_socket::create_tcp_socket;
 use crate::wasi::sockets::udp::OutgoingDatagram;
 use crate::wasi::sockets::udp_create_socket::create_udp_socket;
@@ -35,7 +37,8 @@ fn family(address: &IpSocketAddress) -> IpAddressFamily {
     }
 }
 
-pub fn connect(address: IpSocketAddress) -> Result<String, String> {
+/// A connection. Streams go before their socket, which comes first for that.
+fn connected(address: IpSocketAddress) -> Result<(TcpSocket, InputStream, OutputStream), String> {
     let socket = create_tcp_socket(family(&address)).map_err(name)?;
     let ready = socket.subscribe();
     socket.start_connect(&instance_network(), address).map_err(name)?;
@@ -45,6 +48,34 @@ pub fn connect(address: IpSocketAddress) -> Result<String, String> {
             done => break done.map_err(name)?,
         }
     };
+    drop(ready);
+    Ok((socket, input, output))
+}
+
+fn of_stream(error: StreamError) -> String {
+    match error {
+        StreamError::Closed => "closed".to_owned(),
+        StreamError::LastOperationFailed(error) => error.to_debug_string(),
+    }
+}
+
+pub fn flood(address: IpSocketAddress, count: u64) -> Result<(), String> {
+    let (_socket, _input, output) = connected(address)?;
+    let mut left = count;
+    while left > 0 {
+        let room = output.check_write().map_err(of_stream)?.min(left).min(64 << 10);
+        if room == 0 {
+            output.subscribe().block();
+            continue;
+        }
+        output.write(&vec![0; room as usize]).map_err(of_stream)?;
+        left -= room;
+    }
+    output.blocking_flush().map_err(of_stream)
+}
+
+pub fn connect(address: IpSocketAddress) -> Result<String, String> {
+    let (_socket, input, output) = connected(address)?;
     output.blocking_write_and_flush(b"ping").map_err(|_| "write".to_owned())?;
     let bytes = input.blocking_read(64).map_err(|_| "read".to_owned())?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
