@@ -1,5 +1,7 @@
 //! Lua's `http_client`: every documented function, option and error, against servers of the loopback interface.
 
+mod limits;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{HeaderName, HeaderValue};
@@ -120,6 +122,11 @@ async fn queries_bodies_forms_cookies_and_users() {
         has(form, "content-type: application/x-www-form-urlencoded\n")
         has(form, "\n\na=%C3%BC&b=2+3")
         has(asked({cookies = {one = "1", two = "2"}}), "cookie: one=1; two=2\n")
+        has(asked({headers = {Cookie = "own=0"}, cookies = {one = "1"}}), "cookie: own=0; one=1\n")
+        has(asked({}), "user-agent: wippy-loader/")
+        local named = asked({headers = {["User-Agent"] = "mine/1"}})
+        has(named, "user-agent: mine/1\n")
+        assert(not named:find("wippy-loader", 1, true))
         has(asked({auth = {user = "admin", pass = "secret"}}), "authorization: Basic YWRtaW46c2VjcmV0\n")
         local files = asked({form = {title = "Doc"}, files = {
           {name = "attachment", filename = "report.pdf", content = "data", content_type = "application/pdf"}}})

@@ -56,17 +56,22 @@ impl Caller {
     /// Asks, within the time that is given.
     pub(super) async fn ask(&self, asked: Asked) -> Result<Answered, Error> {
         let limit = asked.timeout;
-        let late = || failed(format!("the request took longer than {}", shown(limit)));
-        tokio::time::timeout(limit, self.ask_at_leisure(asked)).await.unwrap_or_else(|_| Err(late()))
+        // Its waits are not shorter, so that it is this one that ends.
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(limit) => Err(failed(format!("the request took longer than {limit:?}"))),
+            answered = self.ask_at_leisure(asked) => answered,
+        }
     }
 
     async fn ask_at_leisure(&self, asked: Asked) -> Result<Answered, Error> {
-        let Asked { method, target, headers, body, route, wanted, .. } = asked;
+        let Asked { method, target, headers, body, timeout, route, wanted } = asked;
+        let timeouts = timeouts(timeout);
         self.check(&route, &target)?;
         let body = body.bytes(&self.held).await?;
         let (mut method, mut target, mut headers, mut body) = (method, target, headers, body);
         for _ in 0..=HTTP_REDIRECTS_MAX {
-            let response = self.send(&method, &target, &headers, body.as_ref(), &route).await?;
+            let response = self.send(&method, &target, &headers, body.as_ref(), &route, timeouts).await?;
             let Some(next) = redirect(&response, &target)? else {
                 return self.answered(response, &target, wanted).await;
             };
@@ -109,6 +114,7 @@ impl Caller {
         headers: &HeaderMap,
         body: Option<&Bytes>,
         route: &RequestRoute,
+        timeouts: Timeouts,
     ) -> Result<Response<WasiBody>, Error> {
         let body = body.cloned();
         let length = body.as_ref().map(Bytes::len);
@@ -122,7 +128,7 @@ impl Caller {
         self.inner.carry_trace(request.headers_mut());
         let egress = &self.inner.egress;
         let route = route.of_egress();
-        let sent = egress.send(&self.entry, &self.rules, target, request, &route, Timeouts::default());
+        let sent = egress.send(&self.entry, &self.rules, target, request, &route, timeouts);
         Ok(sent.await?)
     }
 
@@ -155,6 +161,13 @@ impl Caller {
         }
         Ok(Content::Body(all, shares))
     }
+}
+
+/// Waits of a request that may take `limit`: who asks for more time waits for a slow answer, and for each part of a
+/// stream, as long.
+fn timeouts(limit: Duration) -> Timeouts {
+    let ours = Timeouts::default();
+    Timeouts { first_byte: ours.first_byte.max(limit), between_bytes: ours.between_bytes.max(limit), ..ours }
 }
 
 /// Where `response` sends its reader, if it does.
@@ -191,8 +204,4 @@ impl RequestRoute {
             Self::Unix(path) => Route::Unix(path.clone()),
         }
     }
-}
-
-fn shown(duration: Duration) -> String {
-    format!("{duration:?}")
 }

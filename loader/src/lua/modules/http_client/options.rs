@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use mlua::{Lua, Table, Value};
 use registry_schema::ErrorKind;
@@ -36,6 +36,9 @@ const OF_THE_CONNECTION: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Some servers, the API of GitHub among them, refuse a request that does not say by whom it is sent.
+const OUR_USER_AGENT: &str = concat!("wippy-loader/", env!("CARGO_PKG_VERSION"));
 
 /// Names and values, as they are sent.
 type Pairs = Vec<Pair>;
@@ -244,12 +247,17 @@ fn headers(options: &Options<'_>) -> Result<HeaderMap, Error> {
             headers.append(name, value);
         }
     }
-    let cookies: Vec<Vec<u8>> =
-        options.pairs("cookies")?.into_iter().map(|(name, value)| [name, value].join(&b'=')).collect();
+    let cookies = options.pairs("cookies")?;
     if !cookies.is_empty() {
+        let own = headers.get_all(COOKIE).iter().map(|own| own.as_bytes().to_vec());
+        let more = cookies.into_iter().map(|(name, value)| [name, value].join(&b'='));
+        let cookies: Vec<Vec<u8>> = own.chain(more).collect();
         let value = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
             .map_err(|_| invalid("a cookie has characters that none may have"))?;
         headers.insert(COOKIE, value);
+    }
+    if !headers.contains_key(USER_AGENT) {
+        headers.insert(USER_AGENT, HeaderValue::from_static(OUR_USER_AGENT));
     }
     if let Some(auth) = options.table("auth")? {
         let auth = Options(&auth);
