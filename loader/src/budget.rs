@@ -54,6 +54,12 @@ impl Budget {
 }
 
 impl Share {
+    /// What it is a share of.
+    #[cfg(feature = "http")]
+    pub(crate) fn budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.budget)
+    }
+
     /// Most that all guests may have together, in bytes.
     pub(crate) fn bytes_max(&self) -> u64 {
         self.budget.bytes_max
@@ -70,7 +76,7 @@ impl Share {
 
     /// Makes it `bytes`, for what is measured now and then; whether as much was left. What is given back is
     /// always given.
-    #[cfg(feature = "lua")]
+    #[cfg(any(feature = "http", feature = "lua"))]
     pub(crate) fn set(&mut self, bytes: u64) -> bool {
         match bytes.checked_sub(self.bytes) {
             Some(more) => self.grow(more),
@@ -119,7 +125,7 @@ mod tests {
         assert_eq!(budget.snapshot().used, 0);
     }
 
-    #[cfg(feature = "lua")]
+    #[cfg(any(feature = "http", feature = "lua"))]
     #[test]
     fn a_share_follows_what_is_measured() {
         let budget = Budget::new(Some(100));

@@ -45,6 +45,19 @@ pub const TABLE_KEPT_BYTES: usize = 16 << 10;
 pub const PROCESS_MEMORY_SHARE: (u64, u64) = (3, 4);
 /// What a guest may pass to the host in one call, in bytes as they lie in the host's memory.
 pub const HOSTCALL_BYTES_MAX: usize = 128 << 20;
+/// Handles that a guest has at once: resources of its host, and those of its own, tasks, streams and futures.
+/// Behind each is memory of the host that no limit of the guest's memory sees.
+pub const HANDLES_MAX: usize = 10_000;
+/// What the host keeps for a guest's handles of tasks, streams and futures: some parts for each of
+/// [`HANDLES_MAX`].
+pub const HANDLE_PARTS_MAX: usize = 4 * HANDLES_MAX;
+/// Descriptors, streams and lists of files and folders that a guest has open at once, its mounts included.
+pub const FILES_OPEN_MAX: usize = 256;
+/// Memory of headers, methods and addresses of HTTP that a guest has at once, in bytes. It counts towards the
+/// memory of all guests.
+pub const HTTP_FIELDS_BYTES_MAX: u64 = 64 << 20;
+/// Part of a body that a guest gives to `wasi:http` at once, in bytes: as much waits for each of its bodies.
+pub const HTTP_PART_BYTES: usize = 64 << 10;
 /// Default of the slots of a `static` pool (`pool.workers`, `pool.size`).
 pub const POOL_SLOTS_STATIC: usize = 8;
 /// Default of the slots of a `lazy` or `adaptive` pool (`pool.max_size`).

@@ -1,9 +1,10 @@
 //! From what wasmtime reports to what a caller is told.
 
 use registry_schema::{EntryId, ErrorKind};
-use wasmtime::component::Val;
+use wasmtime::component::{ResourceTableError, Val};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
+use crate::config::HANDLES_MAX;
 use crate::data::Data;
 #[cfg(feature = "wasi")]
 use crate::data::Table;
@@ -74,13 +75,21 @@ pub(crate) fn of_guest(
         Some(trap) => trap.to_string(),
         None => without_backtrace(error),
     };
-    let limit = store.data().limiter.refused().map(|limit| format!(" ({limit})")).unwrap_or_default();
+    let limit = store.data().limiter.refused().or_else(|| handles(error));
+    let limit = limit.map(|limit| format!(" ({limit})")).unwrap_or_default();
     let hint = if is_descriptor_limit(error) {
         "; the process has no file descriptor left, raise `ulimit -n`"
     } else {
         ""
     };
     Error::new(ErrorKind::Internal, format!("{at}: {cause}{limit}{hint}")).with_details(backtrace)
+}
+
+/// The limit of handles, if it was met.
+fn handles(error: &wasmtime::Error) -> Option<String> {
+    let is_full = matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.chain().any(|cause| cause.to_string().contains("store handle limit exceeded"));
+    is_full.then(|| format!("limit of {HANDLES_MAX} handles was reached"))
 }
 
 /// Function names, innermost first.

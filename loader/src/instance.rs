@@ -9,7 +9,9 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline, component};
 
 use crate::bulk::{self, Arguments, Value};
 use crate::call_id::CallId;
-use crate::config::HOSTCALL_BYTES_MAX;
+#[cfg(feature = "p3")]
+use crate::config::HANDLE_PARTS_MAX;
+use crate::config::{HANDLES_MAX, HOSTCALL_BYTES_MAX};
 use crate::context::Context;
 use crate::error::Error;
 use crate::failure;
@@ -70,6 +72,11 @@ impl Instance {
         let mut store = Store::new(prepared.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_max_component_handles(HANDLES_MAX);
+        #[cfg(feature = "p3")]
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(HANDLE_PARTS_MAX);
+        }
         store.epoch_deadline_callback(at_tick);
         Ok(Self { store, instance: None, uses: 0, is_broken: false, _place: place })
     }

@@ -75,6 +75,12 @@ impl Limiter {
         Self { limits, memory_bytes: 0, table_elements: 0, share, refused: None }
     }
 
+    /// The memory of all guests.
+    #[cfg(feature = "http")]
+    pub(crate) fn budget(&self) -> std::sync::Arc<crate::budget::Budget> {
+        self.share.budget()
+    }
+
     /// Forgets what was refused: another call begins.
     pub(crate) fn begin(&mut self) {
         self.refused = None;

@@ -1,5 +1,6 @@
 //! `wasi:http`, 0.2 and 0.3: outgoing requests go through the loader's own connector (`egress/`).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-use crate::config::EGRESS_HEADER_BYTES_MAX;
+use super::fields::{self, Fields};
+use crate::budget::Budget;
+use crate::config::{EGRESS_HEADER_BYTES_MAX, HTTP_PART_BYTES};
 use crate::egress::{Failure, Refused, Route, Rules, Target, Timeouts, Wait};
 use crate::host_state::HostState;
 use crate::loader::Inner;
@@ -19,6 +22,7 @@ use crate::loader::Inner;
 pub(crate) struct HttpState {
     ctx: WasiHttpCtx,
     hooks: Hooks,
+    pub(super) fields: Fields,
 }
 
 /// Sends the requests of one call.
@@ -28,6 +32,10 @@ struct Hooks {
     rules: Rules,
     /// `limits.socket_timeout_ms`
     longest_wait: Option<Duration>,
+    /// The memory of all guests, of which requests on their way have a share each.
+    budget: Arc<Budget>,
+    /// Where the heads of responses are counted.
+    arrived: Arc<AtomicU64>,
 }
 
 impl HttpState {
@@ -36,16 +44,19 @@ impl HttpState {
         entry: Arc<EntryId>,
         rules: Rules,
         longest_wait: Option<Duration>,
+        budget: Arc<Budget>,
     ) -> Self {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(EGRESS_HEADER_BYTES_MAX);
-        Self { ctx, hooks: Hooks { inner, entry, rules, longest_wait } }
+        let fields = Fields::new(budget.share());
+        let arrived = fields.arrived();
+        Self { ctx, hooks: Hooks { inner, entry, rules, longest_wait, budget, arrived }, fields }
     }
 }
 
 impl WasiHttpView for HostState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let (HttpState { ctx, hooks }, table) = self.http_state();
+        let (HttpState { ctx, hooks, .. }, table) = self.http_state();
         WasiHttpCtxView { hooks, table, ctx }
     }
 }
@@ -65,15 +76,35 @@ impl WasiHttpHooks for Hooks {
         if let Some(inner) = &inner {
             inner.carry_trace(request.headers_mut());
         }
+        // What is on its way is in no table any more.
+        let mut share = self.budget.share();
+        let has_room = share.grow(fields::bytes(request.headers()));
+        let arrived = Arc::clone(&self.arrived);
         Box::new(async move {
+            if !has_room {
+                let message =
+                    format!("limit `wasm.total.max_memory_bytes` of {} was reached", share.bytes_max());
+                return Err(Error::InternalError(Some(message)));
+            }
             // Nothing runs without its loader.
             let inner = inner.ok_or(Error::ConnectionTerminated)?;
             let target = Target::of(request.uri()).map_err(|_| Error::HttpRequestUriInvalid)?;
             let sent = inner.egress.send(&entry, &rules, &target, request, &Route::Shared, timeouts).await;
             let response = sent.map_err(error)?;
+            drop(share);
+            arrived.fetch_add(fields::bytes(response.headers()), Ordering::Relaxed);
             let nothing = Box::new(std::future::ready(Ok(()))) as Box<dyn Future<Output = _> + Send>;
             Ok((response, nothing))
         })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        HTTP_PART_BYTES
+    }
+
+    #[cfg(feature = "p3")]
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        HTTP_PART_BYTES
     }
 }
 
@@ -109,7 +140,8 @@ fn error(failure: Failure) -> Error {
 pub(super) fn define_types(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     use wasmtime_wasi_http::p2::bindings::{LinkOptions, http};
     let options = LinkOptions::default();
-    http::types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), HostState::http)
+    http::types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), HostState::http)?;
+    fields::count_types(linker)
 }
 
 /// Adds outgoing requests of WASI 0.2.
@@ -117,7 +149,8 @@ pub(super) fn define_client(linker: &mut Linker<HostState>) -> wasmtime::Result<
     wasmtime_wasi_http::p2::bindings::http::outgoing_handler::add_to_linker::<_, WasiHttp>(
         linker,
         HostState::http,
-    )
+    )?;
+    fields::count_client(linker)
 }
 
 /// WASI 0.3.
@@ -128,15 +161,18 @@ pub(super) mod preview3 {
     use wasmtime_wasi_http::WasiHttpView;
     use wasmtime_wasi_http::p3::bindings::http;
 
+    use super::fields;
     use crate::host_state::HostState;
 
     /// Adds the types, which servers have as well.
     pub(in crate::hosts) fn define_types(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-        http::types::add_to_linker::<_, WasiHttp>(linker, HostState::http)
+        http::types::add_to_linker::<_, WasiHttp>(linker, HostState::http)?;
+        fields::preview3::count_types(linker)
     }
 
     /// Adds outgoing requests.
     pub(in crate::hosts) fn define_client(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-        http::client::add_to_linker::<_, WasiHttp>(linker, HostState::http)
+        http::client::add_to_linker::<_, WasiHttp>(linker, HostState::http)?;
+        fields::preview3::count_client(linker)
     }
 }

@@ -4,6 +4,8 @@
 //! to a copy, one by one from the component's own import list, so that a stub never shadows a granted
 //! interface of another version.
 
+#[cfg(feature = "http")]
+mod fields;
 #[cfg(feature = "wasi")]
 mod files;
 #[cfg(feature = "lua")]

@@ -20,12 +20,13 @@ use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 use wasmtime_wasi::sockets::WasiSocketsCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::files::Open;
 #[cfg(feature = "http")]
 use super::http::HttpState;
 use super::mounts::Mount;
 use super::stdio::Stdio;
 use crate::call_id::CallId;
-use crate::config::SOCKETS_OPEN_MAX;
+use crate::config::{HANDLES_MAX, SOCKETS_OPEN_MAX};
 use crate::context::Context;
 #[cfg(feature = "p3")]
 use crate::egress::preview3;
@@ -50,7 +51,9 @@ pub(crate) struct WasiState {
     made: Option<Made>,
     #[cfg(feature = "http")]
     http: Option<HttpState>,
+    /// Of at most [`HANDLES_MAX`].
     table: ResourceTable,
+    files: Open,
 }
 
 /// The context, and what checks its sockets.
@@ -208,7 +211,9 @@ pub(crate) async fn prepare(
         #[cfg(feature = "http")]
         http: None,
         table: ResourceTable::new(),
+        files: Open::default(),
     };
+    state.table.set_max_capacity(HANDLES_MAX);
     if state.given.mounts.is_empty() {
         return Ok(state);
     }
@@ -309,6 +314,11 @@ impl HostState {
         (table, made.as_mut().map(|made| &mut made.sockets.waits))
     }
 
+    /// The table, and what the guest has of files beside what is in it.
+    pub(super) fn files(&mut self) -> (&mut ResourceTable, &Open) {
+        (&mut self.wasi.table, &self.wasi.files)
+    }
+
     /// What the call has of `wasi:http`, made if it is not there yet.
     #[cfg(feature = "http")]
     pub(crate) fn http_state(&mut self) -> (&mut HttpState, &mut ResourceTable) {
@@ -320,6 +330,7 @@ impl HostState {
                 Arc::clone(&given.entry),
                 rules,
                 given.sockets.longest_wait,
+                self.limiter.budget(),
             )
         });
         (http, table)

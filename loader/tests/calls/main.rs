@@ -7,6 +7,7 @@ mod core_modules;
 mod embedder;
 mod failures;
 mod grants;
+mod handles;
 mod leaks;
 mod limits;
 mod outcomes;
