@@ -65,6 +65,12 @@ impl Share {
         self.budget.bytes_max
     }
 
+    /// What it is now, in bytes.
+    #[cfg(feature = "lua")]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes `bytes` more; whether they were left.
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         let taken = self.budget.take(bytes);

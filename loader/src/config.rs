@@ -139,11 +139,14 @@ pub const FS_TOKEN_BYTES_MAX: usize = 256 << 10;
 pub const FS_LIST_MAX: usize = 100_000;
 /// Longest path inside a volume, in bytes: what systems take.
 pub const FS_PATH_BYTES_MAX: usize = 4_095;
-/// Memory outside of Lua that one invocation holds: what its errors and loggers say, files on their way,
-/// arguments of its calls, in bytes.
+/// Memory outside of Lua that one invocation holds: what its errors and loggers say, files and bodies of requests
+/// on their way, arguments of its calls, in bytes.
 pub const LUA_HELD_BYTES_MAX: usize = 128 << 20;
 /// Memory of one Lua invocation, in bytes.
 pub const LUA_MEMORY_BYTES_MAX: usize = 256 << 20;
+/// By so many bytes the memory of a Lua state differs from what was counted last when it is counted again, as a
+/// coroutine begins to wait: the less, the more often.
+pub const LUA_COUNTED_BYTES: u64 = 64 << 10;
 /// Instructions that a Lua coroutine runs before others get their turn.
 pub const LUA_INSTRUCTIONS_PER_TURN: u32 = 20_000;
 /// Memory of a Lua state, in bytes, up to which it has [`LUA_INSTRUCTIONS_PER_TURN`]; with more it has as many less,

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::modules::process::Inside;
 use crate::budget::Share;
+use crate::config::LUA_COUNTED_BYTES;
 use crate::context::Context;
 use crate::error::Error;
 use crate::failure;
@@ -98,7 +99,15 @@ impl Current {
         }
         if self.context.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
             self.end = Some(failure::inherited_timeout(&self.entry));
-        } else if !self.memory.set(bytes) {
+        } else {
+            self.count(bytes);
+        }
+        false
+    }
+
+    /// Counts what the state has of the memory of all guests, and ends the invocation when as much is not left.
+    fn count(&mut self, bytes: u64) {
+        if !self.memory.set(bytes) {
             let message = format!(
                 "`{}`: limit `wasm.total.max_memory_bytes` of {} was reached",
                 self.entry,
@@ -106,7 +115,15 @@ impl Current {
             );
             self.end = Some(Error::new(ErrorKind::Internal, message));
         }
-        false
+    }
+
+    /// The same for a state whose coroutine begins to wait, where it differs by enough to matter. Why the
+    /// invocation has to end, if it has.
+    pub(super) fn rest(&mut self, bytes: u64) -> Option<Error> {
+        if self.end.is_none() && bytes.abs_diff(self.memory.bytes()) >= LUA_COUNTED_BYTES {
+            self.count(bytes);
+        }
+        self.end.clone()
     }
 }
 

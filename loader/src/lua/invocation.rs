@@ -175,7 +175,13 @@ impl<'a> Invocation<'a> {
                     tokio::task::yield_now().await;
                     values = MultiValue::new();
                 }
-                ThreadStatus::Resumable => return Ok(None),
+                // What it has grown by within its turn is seen now: it may wait for long.
+                ThreadStatus::Resumable => {
+                    let bytes = self.state.lua.used_memory() as u64;
+                    let end = host.with(|current| current.rest(bytes));
+                    let end = end.map_err(|problem| self.broken(&problem))?;
+                    return end.map_or(Ok(None), Err);
+                }
                 _ => {
                     let task = &mut self.tasks[index];
                     task.thread = None;

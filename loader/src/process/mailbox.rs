@@ -11,6 +11,7 @@ use registry_schema::ErrorKind;
 use tokio::sync::Notify;
 
 use super::Pid;
+use crate::budget::Share;
 use crate::config::{PROCESS_EVENTS_MAX, PROCESS_MAILBOX_BYTES_MAX, PROCESS_MAILBOX_MAX};
 use crate::data::Data;
 use crate::error::Error;
@@ -54,15 +55,17 @@ pub(crate) enum Queue {
 }
 
 /// The mailbox of one process, with one reader.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mailbox {
     queues: Mutex<Queues>,
     /// Told when something came in.
     arrived: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queues {
+    /// What the messages have of the memory of all guests.
+    share: Share,
     inbox: VecDeque<Message>,
     topics: HashMap<Arc<str>, VecDeque<Message>>,
     messages: usize,
@@ -74,6 +77,21 @@ struct Queues {
 }
 
 impl Mailbox {
+    /// An empty one, whose messages count towards `share`.
+    pub(super) fn new(share: Share) -> Self {
+        let queues = Queues {
+            share,
+            inbox: VecDeque::new(),
+            topics: HashMap::new(),
+            messages: 0,
+            bytes: 0,
+            events: VecDeque::new(),
+            reserved: 0,
+            canceled: false,
+        };
+        Self { queues: Mutex::new(queues), arrived: Notify::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queues> {
         // A panic in between leaves counts at worst too high.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,8 +113,16 @@ impl Mailbox {
             let message = format!("the mailbox of `{pid}` is full: it would hold more than {limit}");
             return Err(Error::new(ErrorKind::Unavailable, message).retryable());
         }
+        let all = queues.bytes + bytes;
+        if !queues.share.set(all as u64) {
+            let message = format!(
+                "the mailbox of `{pid}` is full: limit `wasm.total.max_memory_bytes` of {} was reached",
+                queues.share.bytes_max()
+            );
+            return Err(Error::new(ErrorKind::Unavailable, message).retryable());
+        }
         queues.messages += messages.len();
-        queues.bytes += bytes;
+        queues.bytes = all;
         for message in messages {
             match queues.topics.get_mut(&message.topic) {
                 Some(queue) => queue.push_back(message),
@@ -158,6 +184,9 @@ impl Mailbox {
         }?;
         queues.messages -= 1;
         queues.bytes -= message.bytes();
+        let left = queues.bytes as u64;
+        // Less is always given back.
+        queues.share.set(left);
         Some(message)
     }
 
@@ -210,8 +239,14 @@ impl Mailbox {
 mod tests {
     use super::*;
 
+    use crate::budget::Budget;
+
     fn pid() -> Pid {
         Pid::new(Arc::new("app:host".parse().unwrap()), 1)
+    }
+
+    fn mailbox() -> Mailbox {
+        Mailbox::new(Budget::new(Some(u64::MAX)).share())
     }
 
     fn message(topic: &str, payload: i64) -> Message {
@@ -224,7 +259,7 @@ mod tests {
 
     #[test]
     fn messages_that_came_before_their_listener_are_its() {
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         let topic: Arc<str> = "t".into();
         mailbox.send(&pid(), vec![message("t", 1), message("u", 2)]).unwrap();
         mailbox.listen(&topic).unwrap();
@@ -239,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_refuses_until_something_is_taken() {
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         let many = (0..PROCESS_MAILBOX_MAX).map(|_| message("t", 0)).collect();
         mailbox.send(&pid(), many).unwrap();
         let error = mailbox.send(&pid(), vec![message("t", 1)]).unwrap_err();
@@ -261,8 +296,25 @@ mod tests {
     }
 
     #[test]
+    fn messages_count_towards_the_memory_of_all_guests() {
+        let budget = Budget::new(Some(1_000));
+        let (one, other) = (Mailbox::new(budget.share()), Mailbox::new(budget.share()));
+        let sized = |bytes| Message { topic: "t".into(), from: None, payload: Data::String(vec![0; bytes]) };
+        one.send(&pid(), vec![sized(500)]).unwrap();
+        let error = other.send(&pid(), vec![sized(500)]).unwrap_err();
+        assert!(error.is_retryable() && error.message().contains("max_memory_bytes` of 1000"), "{error}");
+        assert_eq!(other.held(), (0, 0));
+        one.take(&Queue::Inbox).unwrap();
+        assert_eq!(budget.snapshot().used, 0);
+        other.send(&pid(), vec![sized(500)]).unwrap();
+        assert!(budget.snapshot().used > 500);
+        drop(other);
+        assert_eq!(budget.snapshot().used, 0);
+    }
+
+    #[test]
     fn room_for_events_is_bounded() {
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         for _ in 0..PROCESS_EVENTS_MAX {
             mailbox.reserve().unwrap();
         }
@@ -275,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_wish_to_end_is_seen_once() {
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         mailbox.cancel(None, Some("first".to_owned()));
         mailbox.cancel(None, Some("second".to_owned()));
         assert!(

@@ -37,6 +37,7 @@ pub(crate) use self::table::{Attached, Processes};
 pub use self::terminal::Terminal;
 
 use self::end::Orders;
+use crate::budget::Share;
 use crate::config::PROCESS_CANCEL_GRACE;
 use crate::error::Error;
 
@@ -69,11 +70,17 @@ impl fmt::Debug for Process {
 }
 
 impl Process {
-    fn new(pid: Pid, entry: Arc<EntryId>, reads: Reads, terminal: Option<Arc<Terminal>>) -> Self {
+    fn new(
+        pid: Pid,
+        entry: Arc<EntryId>,
+        reads: Reads,
+        terminal: Option<Arc<Terminal>>,
+        memory: Share,
+    ) -> Self {
         Self {
             pid,
             entry,
-            mailbox: Mailbox::default(),
+            mailbox: Mailbox::new(memory),
             terminal,
             reads,
             trap_links: AtomicBool::new(false),

@@ -165,7 +165,7 @@ impl Inner {
             }
         };
         let entry = Arc::clone(code.id());
-        let process = self.processes.make(&host.id, &entry, reads, terminal);
+        let process = self.processes.make(&host.id, &entry, reads, terminal, &self.budget);
         if !spawn.messages.is_empty() {
             process.send(spawn.messages)?;
         }

@@ -10,6 +10,7 @@ use super::capacity::Capacity;
 use super::host::Host;
 use super::run::{Program, Ties};
 use super::{Event, Exit, Pid, Process, Reads};
+use crate::budget::Budget;
 use crate::data::Data;
 use crate::error::Error;
 use crate::loader::Inner;
@@ -115,15 +116,16 @@ impl Processes {
         entry: &Arc<EntryId>,
         reads: Reads,
         terminal: Option<Arc<super::Terminal>>,
+        budget: &Arc<Budget>,
     ) -> Arc<Process> {
         let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let pid = Pid::new(Arc::clone(place), number);
-        Arc::new(Process::new(pid, Arc::clone(entry), reads, terminal))
+        Arc::new(Process::new(pid, Arc::clone(entry), reads, terminal, budget.share()))
     }
 
     /// Makes the call of the function `entry` a process.
     pub(crate) fn attach(inner: &Arc<Inner>, entry: &Arc<EntryId>) -> Attached {
-        let process = inner.processes.make(entry, entry, Reads::Messages, None);
+        let process = inner.processes.make(entry, entry, Reads::Messages, None, &inner.budget);
         inner.processes.table().insert(&process);
         Attached { process, inner: Arc::clone(inner) }
     }

@@ -4,7 +4,7 @@
 use loader::config::{Allocation, HOSTCALL_BYTES_MAX};
 use loader::{Context, Data, ErrorKind, Fault, Loader, Options, Val};
 
-use crate::outcomes::{call, expect_failure, expect_number, failure};
+use crate::outcomes::{call, expect_failure, expect_number, failure, until};
 use crate::support::Registry;
 
 /// Grows its memory by `pages`, and traps when it can't or returns the size in pages.
@@ -223,6 +223,57 @@ async fn lua_has_its_part_of_the_memory_of_all_guests() {
             "{error}"
         );
         assert_eq!(loader.memory().used, 0);
+    }
+}
+
+/// What a Lua function took within its turn counts while it waits, and what it gave to be sent as well.
+#[tokio::test]
+async fn lua_that_waits_has_its_part_of_the_memory_of_all_guests() {
+    let entry = |name: &str, source: &str| {
+        format!(
+            "- name: {name}\n  kind: function.lua\n  modules: [time, funcs]\n  source: |\n{}",
+            source.lines().map(|line| format!("    {}\n", line.trim())).collect::<String>()
+        )
+    };
+    let built = Registry::new()
+        .entries(&entry(
+            "holds",
+            "local time = require('time')
+             return function(bytes)
+               local hoard = string.rep('x', bytes)
+               time.sleep('1h')
+               return #hoard
+             end",
+        ))
+        .entries(&entry(
+            "gives",
+            "local funcs = require('funcs')
+             return function(bytes) return funcs.call('app:waits', string.rep('x', bytes)) end",
+        ))
+        .entries(&entry("waits", "local time = require('time')\nreturn function() time.sleep('1h') end"))
+        .build();
+    let options = Options { memory_bytes_max: Some(128 << 20), ..Options::default() };
+    let loader = Loader::builder().options(options).open(&built).unwrap();
+    let begin = |name: &'static str, bytes: i64| {
+        let loader = loader.clone();
+        tokio::spawn(
+            async move { loader.call_data(name, vec![Data::Integer(bytes)], Context::default()).await },
+        )
+    };
+    for _ in 0..2 {
+        let held = begin("app:holds", 20 << 20);
+        until(|| loader.memory().used >= 20 << 20).await;
+        // A copy is on its way to what was called, beside the caller's own.
+        let given = begin("app:gives", 12 << 20);
+        until(|| loader.memory().used >= (20 + 2 * 12) << 20).await;
+        let error = begin("app:holds", 100 << 20).await.unwrap().unwrap_err();
+        assert!(
+            error.message().contains("limit `wasm.total.max_memory_bytes` of 134217728 was reached"),
+            "{error}"
+        );
+        held.abort();
+        given.abort();
+        until(|| loader.memory().used == 0).await;
     }
 }
 

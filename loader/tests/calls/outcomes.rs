@@ -49,3 +49,17 @@ pub(crate) async fn expect_failure(
 pub(crate) async fn expect_number(loader: &Loader, name: &str, number: u32) {
     assert_eq!(call(loader, name, &[]).await, Ok(Some(Val::U32(number))));
 }
+
+/// Lets others run until `reached`; panics when that takes for ever.
+#[track_caller]
+pub(crate) fn until(reached: impl Fn() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    let reached = async move {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Only reached when something is wrong.
+    let watched = tokio::time::timeout(std::time::Duration::from_secs(120), reached);
+    async move { assert!(watched.await.is_ok(), "it does not come to what {caller} waits for") }
+}

@@ -1,45 +1,62 @@
 //! Memory of ours that Lua values of a state hold, or operations that it waits for: Lua's own limit does not
-//! see it, and the collector does not hurry for it.
+//! see it, and the collector does not hurry for it. It counts towards the memory of all guests.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use mlua::Lua;
 use registry_schema::ErrorKind;
 
+use crate::budget::{self, Budget};
 use crate::config::LUA_HELD_BYTES_MAX;
 use crate::error::Error;
+use crate::lua::host::Host;
 
 /// How much a state holds, in bytes. Cheap to clone.
 #[derive(Clone, Default)]
-pub(in crate::lua) struct Held(Arc<AtomicUsize>);
+pub(in crate::lua) struct Held(Arc<Amount>);
+
+#[derive(Default)]
+struct Amount {
+    bytes: AtomicUsize,
+    /// The memory of all guests, as the first invocation knows it.
+    budget: OnceLock<Arc<Budget>>,
+}
 
 /// A part of what a state holds, until it is dropped.
 pub(in crate::lua) struct Share {
     held: Held,
     bytes: usize,
+    _of_all: Option<budget::Share>,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.held.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.held.0.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 impl Held {
     /// That of the state.
     pub(in crate::lua) fn of(lua: &Lua) -> Self {
-        if let Some(held) = lua.app_data_ref::<Self>() {
-            return held.clone();
+        let own = lua.app_data_ref::<Self>().map(|held| held.clone());
+        let held = own.unwrap_or_else(|| {
+            let held = Self::default();
+            lua.set_app_data(held.clone());
+            held
+        });
+        if held.0.budget.get().is_none()
+            && let Some(host) = lua.app_data_ref::<Host>()
+            && let Ok(budget) = host.with(|current| Arc::clone(&current.inner.budget))
+        {
+            let _ = held.0.budget.set(budget);
         }
-        let held = Self::default();
-        lua.set_app_data(held.clone());
         held
     }
 
     /// What is held now, in bytes.
     pub(in crate::lua) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
     }
 
     /// Adds `bytes`.
@@ -47,8 +64,15 @@ impl Held {
     /// # Errors
     /// `UNAVAILABLE` when there is no room at the moment.
     pub(in crate::lua) fn take(&self, bytes: usize) -> Result<Share, Error> {
-        let share = Share { held: self.clone(), bytes };
-        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        let mut of_all = self.0.budget.get().map(Budget::share);
+        if let Some(share) = &mut of_all
+            && !share.grow(bytes as u64)
+        {
+            let message = format!("limit `wasm.total.max_memory_bytes` of {} was reached", share.bytes_max());
+            return Err(Error::new(ErrorKind::Unavailable, message).retryable());
+        }
+        let share = Share { held: self.clone(), bytes, _of_all: of_all };
+        let before = self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) <= LUA_HELD_BYTES_MAX {
             return Ok(share);
         }

@@ -67,7 +67,7 @@ pub(super) enum Wanted {
 /// The body of a request.
 pub(super) enum Body {
     Nothing,
-    Bytes(Bytes, Share),
+    Bytes(Vec<u8>, Share),
     /// A form with files, some of which have to be read first.
     Form {
         boundary: String,
@@ -90,12 +90,28 @@ enum FileContent {
     Reader(Reading),
 }
 
+/// Bytes that count for as long as anybody has them.
+struct Counted {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn counted(bytes: Vec<u8>, share: Share) -> Bytes {
+    Bytes::from_owner(Counted { bytes, _share: share })
+}
+
 impl Body {
-    /// All of it; files are read now.
+    /// All of it, which counts until it is sent; files are read now.
     pub(super) async fn bytes(self, held: &Held) -> Result<Option<Bytes>, Error> {
         let (boundary, fields, files) = match self {
             Self::Nothing => return Ok(None),
-            Self::Bytes(bytes, _share) => return Ok(Some(bytes)),
+            Self::Bytes(bytes, share) => return Ok(Some(counted(bytes, share))),
             Self::Form { boundary, fields, files } => (boundary, fields, files),
         };
         let (mut parts, mut shares, mut total) = (Vec::new(), Vec::new(), 0);
@@ -114,7 +130,10 @@ impl Body {
             shares.push(held.take(content.len())?);
             parts.push(Part { name: file.name, filename: file.filename, content });
         }
-        Ok(Some(form::multipart(&boundary, &fields, &parts).into()))
+        let all = form::multipart(&boundary, &fields, &parts);
+        drop((parts, shares));
+        let share = held.take(all.len())?;
+        Ok(Some(counted(all, share)))
     }
 }
 
@@ -304,7 +323,7 @@ fn body(lua: &Lua, options: &Options<'_>, headers: &mut HeaderMap) -> Result<Bod
         return Err(invalid(format!("the body has more than {HTTP_BODY_BYTES_MAX} bytes")));
     }
     let share = hold(lua, bytes.len())?;
-    Ok(Body::Bytes(bytes.into(), share))
+    Ok(Body::Bytes(bytes, share))
 }
 
 /// A text that no content has by chance, and none can foresee.
