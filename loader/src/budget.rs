@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::PROCESS_MEMORY_SHARE;
+use crate::control_group;
 
 /// What all guests of a loader may have.
 #[derive(Debug)]
@@ -101,13 +102,11 @@ impl Drop for Share {
     }
 }
 
-/// Memory of the machine, or what the control group of the process leaves it if that is less, in bytes.
+/// Memory of the machine, or what the control groups of the process may have if that is less, in bytes.
 fn machine_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     let machine = info.totalram.saturating_mul(u64::from(info.mem_unit));
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let group = group.and_then(|text| text.trim().parse().ok());
-    group.map_or(machine, |group: u64| group.min(machine))
+    control_group::memory().map_or(machine, |group| group.max.min(machine))
 }
 
 #[cfg(test)]

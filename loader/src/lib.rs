@@ -45,6 +45,7 @@ mod call_id;
 mod calls;
 pub mod config;
 mod context;
+mod control_group;
 #[cfg(feature = "lua")]
 mod conversion;
 mod data;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use registry_schema::ErrorKind;
 
 use crate::config::{INSTANCE_ADDRESS_BYTES, INSTANCE_BYTES, INSTANCE_MAPS, LUA_STATE_BYTES, PROCESSES_MAX};
+use crate::control_group;
 use crate::error::Error;
 use crate::loader::{Inner, Loader};
 use crate::pool::bound::Bound;
@@ -41,8 +42,7 @@ impl Limits {
             let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
             line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
         });
-        let group = number("/sys/fs/cgroup/memory.max")
-            .map(|max| max.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
+        let group = control_group::memory().map(|group| group.left);
         let memory_bytes = available.map_or(1 << 30, |kilobytes| kilobytes << 10);
         Self {
             memory_bytes: group.map_or(memory_bytes, |group| memory_bytes.min(group)),
