@@ -8,6 +8,7 @@ mod embedder;
 mod failures;
 mod grants;
 mod handles;
+mod isolation;
 mod leaks;
 mod limits;
 mod outcomes;
