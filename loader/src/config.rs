@@ -245,6 +245,8 @@ pub const ENV_VALUE_BYTES_MAX: usize = 64 << 10;
 /// wait for files, no more are needed. A program that brings its own runtime gives it this number as
 /// `max_blocking_threads`.
 pub const BLOCKING_THREADS_MAX: usize = 12;
+/// The same for each thread of a worker class (`pool.worker_class`), which has a runtime of its own.
+pub const WORKER_BLOCKING_THREADS_MAX: usize = 2;
 /// Names whose addresses a guest looked up and that are known when it connects; the oldest give way.
 pub const LOOKUP_ANSWERS_KEPT_MAX: usize = 256;
 /// Default of the sockets that a guest has open at once (`limits.max_open_sockets`).

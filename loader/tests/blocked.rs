@@ -153,6 +153,89 @@ fn a_dropped_call_leaves_nothing() {
     println!("all wait");
 }
 
+/// Functions of one worker class, and calls of each at once.
+const FUNCTIONS: usize = 64;
+const WORKERS: usize = 4;
+
+/// Threads of a worker class have few others for what blocks, however many of its calls read.
+#[test]
+fn guests_of_a_worker_class_that_read_need_a_few_threads() {
+    let built = || {
+        let more = format!(
+            "pool: {{worker_class: files, workers: {WORKERS}}}\nimports: [\"wasi:filesystem\"]\n\
+             wasi: {{mounts: [{{fs: data, guest: /data}}]}}"
+        );
+        let registry = Registry::new().entries("- name: data\n  kind: fs.directory\n  directory: data\n");
+        let registry = (0..FUNCTIONS).fold(registry, |registry, number| {
+            registry.guest(&format!("read-{number}"), REACH, "read", &more)
+        });
+        registry.file("data/there", "text").build()
+    };
+    let Err(root) = child("guests_of_a_worker_class_that_read_need_a_few_threads", built) else { return };
+    let loader = open(&root);
+    let runtime = runtime();
+    let before = threads();
+    let there = Ok(Some(Val::Result(Ok(Some(Box::new(Val::String("text".into())))))));
+    let mut most = 0;
+    for _ in 0..4 {
+        let reading: Vec<Call> = (0..FUNCTIONS * WORKERS)
+            .map(|number| {
+                let (loader, name) = (loader.clone(), format!("app:read-{}", number % FUNCTIONS));
+                runtime.spawn(async move { loader.call(&name, &[Val::String("there".into())]).await })
+            })
+            .collect();
+        for read in reading {
+            most = most.max(threads() - before);
+            assert_eq!(runtime.block_on(read).unwrap(), there);
+        }
+    }
+    most = most.max(threads() - before);
+    // Those of the class, those that block for them, and the ticker.
+    let allowed = WORKERS * (1 + config::WORKER_BLOCKING_THREADS_MAX) + 1;
+    assert!((WORKERS + 1..=allowed).contains(&most), "{most} threads");
+    println!("all wait");
+}
+
+/// The loader's own program: one command that has a thousand guests read at once.
+#[test]
+fn the_program_has_a_few_threads_for_guests_that_read() {
+    let command = r#"- name: many
+  kind: process.lua
+  meta: {command: {name: many}}
+  modules: [funcs, io]
+  source: |
+    local funcs, io = require("funcs"), require("io")
+    return function()
+        local calls = {}
+        for i = 1, 1000 do calls[i] = funcs.async("app:read", "there") end
+        for i = 1, 1000 do assert(calls[i]:response():receive():data() == "text") end
+        io.print("all read")
+        io.readline()
+    end
+"#;
+    let more = "pool: {type: inline}\nimports: [\"wasi:filesystem\"]\n\
+                wasi: {mounts: [{fs: data, guest: /data}]}";
+    let built = Registry::new()
+        .entries("- {name: terminal, kind: terminal.host}\n- name: data\n  kind: fs.directory\n  directory: data\n")
+        .entries(command)
+        .guest("read", REACH, "read", more)
+        .file("data/there", "text")
+        .build();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loader"));
+    child.arg("--bundle").arg(built.as_ref()).args(["run", "many"]).current_dir(built.root());
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(said.next().as_deref(), Some("all read"));
+    // Threads that had something to do stay for some seconds.
+    let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().count();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    // Beside those that run calls and those that block: the first, the ticker's, and those of signals and input.
+    assert!(threads <= cores + config::BLOCKING_THREADS_MAX + 4, "{threads} threads");
+    assert!(threads > cores, "{threads} threads");
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 #[test]
 fn five_thousand_guests_that_read_need_a_few_threads() {
     let built = || readers("{type: inline}");

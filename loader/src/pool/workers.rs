@@ -1,7 +1,8 @@
 //! Worker classes (`pool.worker_class`): threads of their own for calls that compute for long, so that these
 //! never keep others waiting.
 //!
-//! A class has as many threads as the function of it that asks for most. With
+//! A class has as many threads as the function of it that asks for most, and each of them a few more for what
+//! blocks, files and look-ups of names. With
 //! `scheduler.wasm_isolation.enabled` they run on the last cores of those that the process may use; where the
 //! scheduler's threads are bound to the others ([`Cores::bind_scheduler`]) the two share none.
 
@@ -14,7 +15,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::config::WORKERS_MAX;
+use crate::config::{WORKER_BLOCKING_THREADS_MAX, WORKERS_MAX};
 use crate::error::Error;
 use crate::settings::WasmIsolation;
 
@@ -135,7 +136,8 @@ impl Class {
     }
 
     fn start(&self, number: usize) -> std::io::Result<Worker> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(WORKER_BLOCKING_THREADS_MAX).enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let cores = self.cores;

@@ -577,39 +577,51 @@ async fn a_pool_of_no_slots_makes_its_function_unavailable() {
 /// The thread and the number of cores that a guest's host function sees.
 type Seen = (String, usize);
 
-fn on_threads(built: &Built) -> (Loader, mpsc::UnboundedReceiver<Seen>) {
+/// Guests that say where they run, and then wait to be let go.
+fn on_threads(built: &Built) -> (Loader, mpsc::UnboundedReceiver<Seen>, Arc<Semaphore>) {
     let (sends, seen) = mpsc::unbounded_channel();
+    let go = Arc::new(Semaphore::new(0));
+    let permits = Arc::clone(&go);
     let builder = Loader::builder().host_interface(CONTROL, move |interface| {
-        let sends = sends.clone();
+        let (sends, permits) = (sends.clone(), Arc::clone(&permits));
         interface.func_wrap_async("step", move |_, (n,): (u32,)| {
             let thread = std::thread::current().name().unwrap_or("none").to_owned();
             let cores = rustix::thread::sched_getaffinity(None).unwrap().count() as usize;
             sends.send((thread, cores)).unwrap();
+            let permits = Arc::clone(&permits);
             Box::new(async move {
-                // Others begin meanwhile.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                permits.acquire().await.unwrap().forget();
                 Ok((n,))
             })
         })
     });
-    (builder.open(built).unwrap(), seen)
+    (builder.open(built).unwrap(), seen, go)
 }
 
 #[tokio::test]
 async fn a_worker_class_has_threads_of_its_own() {
     let pool = pool("type: inline, worker_class: heavy, workers: 2");
     let built = Registry::new().stepping("once", "once", &pool).stepping("other", "once", GRANTED).build();
-    let (loader, mut seen) = on_threads(&built);
-    let calls = (0..6).map(|n| {
-        let loader = loader.clone();
-        tokio::spawn(async move { call(&loader, "once", &[Val::U32(n)]).await })
-    });
-    expect_returned(calls.collect()).await;
+    let (loader, mut seen, go) = on_threads(&built);
+    let calls: Vec<Call> = (0..6)
+        .map(|n| {
+            let loader = loader.clone();
+            tokio::spawn(async move { call(&loader, "once", &[Val::U32(n)]).await })
+        })
+        .collect();
+    // Two run at once, and all have their threads before any returns.
+    settle().await;
+    let mut threads = vec![seen.recv().await.unwrap().0, seen.recv().await.unwrap().0];
+    assert!(seen.try_recv().is_err());
+    go.add_permits(6);
+    expect_returned(calls).await;
+    threads.extend(std::iter::from_fn(|| seen.try_recv().ok()).map(|(thread, _)| thread));
+    threads.sort();
+    let three = |name: &str| vec![name.to_owned(); 3];
+    assert_eq!(threads, [three("heavy-0"), three("heavy-1")].concat());
     let pools = loader.pools();
     assert_eq!((pools[0].kind, pools[0].size_max, pools[0].busy), (PoolKind::Static, Some(2), 0));
-    let threads: std::collections::BTreeSet<String> =
-        std::iter::from_fn(|| seen.try_recv().ok()).map(|(thread, _)| thread).collect();
-    assert_eq!(Vec::from_iter(threads), ["heavy-0", "heavy-1"]);
+    go.add_permits(1);
     assert_eq!(call(&loader, "other", &[Val::U32(7)]).await, Ok(Some(Val::U32(7))));
     assert!(!seen.recv().await.unwrap().0.starts_with("heavy"));
     // A call that nobody waits for goes at once.
@@ -629,7 +641,8 @@ async fn isolated_worker_classes_have_cores_of_their_own() {
         .file(".wippy.yaml", "scheduler:\n  wasm_isolation:\n    enabled: true\n    reserved_cores: 1\n")
         .stepping("once", "once", &pool("worker_class: wasm"))
         .build();
-    let (loader, mut seen) = on_threads(&built);
+    let (loader, mut seen, go) = on_threads(&built);
+    go.add_permits(1);
     assert_eq!(call(&loader, "once", &[Val::U32(7)]).await, Ok(Some(Val::U32(7))));
     assert_eq!(seen.recv().await, Some(("wasm-0".to_owned(), 1)));
     assert_eq!(loader.pools()[0].size_max, Some(1));
