@@ -1,4 +1,4 @@
-//! Ten thousand failures of each kind in a row: they leave everything as it was, for their own entry and for others.
+//! Ten thousand failures of each kind in a row, in both profiles: they leave everything as it was, for their own entry and for others.
 //! In a process of its own, since its memory is measured.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::join_all;
 use loader::config::Ticking;
 use loader::{ErrorKind, Loader, Options, Val};
-use support::Registry;
+use support::{Registry, asynchronous};
 
 /// The host's interface: `step(0)` fails, `step(1)` panics, `step(2)` never answers, `step(3)` ticks.
 const CONTROL: &str = "acme:host/control@1.0.0";
@@ -44,6 +44,27 @@ const FAILURES: &str = r#"(module
 
 const START: &str = "(module (memory 1) (func $start unreachable) (start $start) (func (export \"run\") (result i32) (i32.const 0)))";
 
+/// The same in the asynchronous profile, whose exports are tasks and return by `$done`.
+const TASKS: &str = r#"(func (export "once") (param i32) (result i32) (call $done (call $step (local.get 0))))
+    (func (export "spin") (param i32) (result i32)
+      (loop $again (br_if $again (call $step (local.get 0)))) (call $done (i32.const 0)))
+    (func (export "trap") (param i32) (result i32)
+      (memory.fill (i32.const 0) (i32.const 1) (i32.const 131072)) unreachable)
+    (func (export "grow") (param i32) (result i32)
+      (loop $again (br_if $again (i32.ge_s (table.grow $table (ref.null func) (i32.const 100)) (i32.const 0))))
+      unreachable)
+    (func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))
+    (func (export "deep") (param i32) (result i32) (call $done (call $deep (local.get 0))))"#;
+
+/// A task that returns what is no text.
+const TASK_OF_TEXT: &str = r#"(func (export "text") (param i32) (result i32)
+      (i32.store8 (i32.const 32) (i32.const 255))
+      (i32.store (i32.const 16) (i32.const 32)) (i32.store (i32.const 20) (i32.const 1))
+      (call $done (i32.const 16)))"#;
+
+const TASK_START: &str = r#"(func $start unreachable) (start $start)
+    (func (export "once") (param i32) (result i32) (call $done (local.get 0)))"#;
+
 /// Calls under way at once.
 const AT_ONCE: usize = 8;
 /// Failures of each kind: first those that settle what is kept for good, then those that may leave nothing.
@@ -51,7 +72,7 @@ const FIRST: usize = 2_000;
 const THEN: usize = 8_000;
 
 /// Kinds of failures, the entries that fail so, their arguments, and what is said.
-const KINDS: [(&str, Option<u32>, ErrorKind, &str); 10] = [
+const KINDS: [(&str, Option<u32>, ErrorKind, &str); 19] = [
     ("trap", None, ErrorKind::Internal, "unreachable"),
     ("grow", None, ErrorKind::Internal, "limit `max_memory_bytes` of 262144 was reached"),
     ("elements", None, ErrorKind::Internal, "limit `max_table_elements` of 1000 was reached"),
@@ -62,6 +83,15 @@ const KINDS: [(&str, Option<u32>, ErrorKind, &str); 10] = [
     ("host", Some(0), ErrorKind::Internal, "the disk is gone"),
     ("host", Some(1), ErrorKind::Internal, "a host function panicked: out of luck"),
     ("wait", Some(2), ErrorKind::Timeout, "`max_execution_ms` of 1"),
+    ("task-trap", Some(0), ErrorKind::Internal, "unreachable"),
+    ("task-grow", Some(0), ErrorKind::Internal, "limit `max_table_elements` of 1000 was reached"),
+    ("task-deep", Some(0), ErrorKind::Internal, "call stack exhausted"),
+    ("task-spin", Some(3), ErrorKind::Timeout, "`max_execution_ms` of 1"),
+    ("task-text", Some(0), ErrorKind::Internal, "utf-8"),
+    ("task-start", Some(0), ErrorKind::Internal, "can't be instantiated"),
+    ("task-once", Some(0), ErrorKind::Internal, "the disk is gone"),
+    ("task-once", Some(1), ErrorKind::Internal, "a host function panicked: out of luck"),
+    ("task-wait", Some(2), ErrorKind::Timeout, "`max_execution_ms` of 1"),
 ];
 
 fn registry() -> Registry {
@@ -81,7 +111,22 @@ fn registry() -> Registry {
     }
     let granted = format!("imports: [\"acme:host/control\"]\npool: {{type: static, workers: {AT_ONCE}}}");
     let limited = format!("{granted}\nlimits: {{max_execution_ms: 1}}");
+    let tasks = asynchronous(TASKS, &["once", "spin", "trap", "grow", "deep"], "u32");
+    for (name, method, limits) in [
+        ("task-trap", "trap", ""),
+        ("task-grow", "grow", "limits: {max_table_elements: 1000}"),
+        ("task-deep", "deep", ""),
+        ("task-spin", "spin", "limits: {max_execution_ms: 1}"),
+        ("task-once", "once", ""),
+        ("task-wait", "once", "limits: {max_execution_ms: 1}"),
+    ] {
+        registry = registry.wat(name, &tasks, &format!("method: {method}\n{granted}\n{limits}"));
+    }
+    let text = asynchronous(TASK_OF_TEXT, &["text"], "string");
+    let start = asynchronous(TASK_START, &["once"], "u32");
     registry
+        .wat("task-text", &text, &format!("method: text\n{granted}"))
+        .wat("task-start", &start, &format!("method: once\n{granted}"))
         .wat("start", START, "wit: \"run: func() -> u32\"\nmethod: run")
         .wat("host", STEP, &format!("method: once\n{granted}"))
         .wat("wait", STEP, &format!("method: once\n{limited}"))

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 #![allow(clippy::duplicate_mod, reason = "the same tests hold for guests of both releases of WASI")]
 
+mod asynchronous;
 mod core_modules;
 mod embedder;
 mod failures;

@@ -156,6 +156,50 @@ pub(crate) const ASYNCHRONOUS: &str = r#"(component
   (func (export "f") async (param "x" u32) (result u32)
     (canon lift (core func $i "f") async (callback (func $i "cb")))))"#;
 
+/// A component of the asynchronous profile around a core module's `functions`: those named in `exports` are
+/// asynchronous, take a `u32` and end with `$done` of what they return, an `u32`, or the address of a `string`. They
+/// may call `$step` of `acme:host/control`, and have a memory of two pages and a table of one element.
+pub(crate) fn asynchronous(functions: &str, exports: &[&str], result: &str) -> String {
+    // What is returned is of the memory that the export was lifted with.
+    let (returned, give, memory) = match result {
+        "string" => (
+            "i32 i32",
+            "(i32.load (local.get 0)) (i32.load offset=4 (local.get 0))",
+            "(memory $libc \"memory\")",
+        ),
+        _ => ("i32", "(local.get 0)", ""),
+    };
+    let exports: String = exports
+        .iter()
+        .map(|name| {
+            format!(
+                "(func (export \"{name}\") async (param \"n\" u32) (result {result})
+    (canon lift (core func $instance \"{name}\") async {memory} (callback (func $instance \"callback\"))))\n  "
+            )
+        })
+        .collect();
+    format!(
+        r#"(component
+  (import "acme:host/control@1.0.0" (instance $control
+    (export "step" (func (param "n" u32) (result u32)))))
+  (core module $libc (memory (export "memory") 2))
+  (core instance $libc (instantiate $libc))
+  (core func $step (canon lower (func $control "step")))
+  (core func $return (canon task.return (result {result}) {memory}))
+  (core module $module
+    (import "host" "step" (func $step (param i32) (result i32)))
+    (import "host" "return" (func $return (param {returned})))
+    (import "host" "memory" (memory 2))
+    (table $table 1 funcref)
+    (func $done (param i32) (result i32) (call $return {give}) (i32.const 0))
+    (func (export "callback") (param i32 i32 i32) (result i32) unreachable)
+    {functions})
+  (core instance $instance (instantiate $module (with "host" (instance
+    (export "step" (func $step)) (export "return" (func $return)) (export "memory" (memory $libc "memory"))))))
+  {exports})"#
+    )
+}
+
 /// A registry of one namespace, in a folder of its own.
 pub(crate) struct Registry {
     folder: TempDir,
