@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
 use super::metrics::BUCKETS;
+use crate::budget::MemorySnapshot;
 use crate::config::METRICS_ENTRIES_MAX;
 use crate::loader::{Inner, Loader};
 use crate::pool::PoolSnapshot;
@@ -107,6 +108,9 @@ fn pools(out: &mut Exposition, loader: &Loader) {
     out.single("wippy_instances_max", "gauge", "Most instances at once.", max);
     out.single("wippy_instances_waiting", "gauge", "Calls that wait for an instance.", waiting);
     out.single("wippy_instances_made_total", "counter", "Instances that were made.", made);
+    let MemorySnapshot { used, max } = loader.memory();
+    out.single("wippy_memory_bytes", "gauge", "Memory of all guests together, Lua included.", used);
+    out.single("wippy_memory_max_bytes", "gauge", "Most that all guests may have together.", max);
 }
 
 fn loader(out: &mut Exposition, inner: &Inner) {

@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::outcomes::{call, expect_failure, expect_number};
+use crate::outcomes::{call, expect_failure, expect_number, until};
 use crate::steps::{CONTROL, GRANTED, Host, manual};
-use crate::support::{Built, Registry, WASI_IMPORTS};
+use crate::support::{Built, Registry, WASI_IMPORTS, asynchronous};
 
 /// Guests that wait in `step` until they are let go, one by one.
 struct Waiters {
@@ -355,6 +355,126 @@ async fn instances_of_all_functions_have_one_bound() {
     assert_eq!(third.await.unwrap(), Ok(Some(Val::U32(2))));
     expect_returned(first.into()).await;
     assert_eq!(waiters.loader.instances().live, 0);
+}
+
+/// The asynchronous profile's form of a component that steps once.
+fn task() -> String {
+    let once = r#"(func (export "once") (param i32) (result i32) (call $done (call $step (local.get 0))))"#;
+    asynchronous(once, &["once"], "u32")
+}
+
+/// Two that hold all places, one of each engine, and call each other: neither waits for long.
+#[tokio::test(start_paused = true)]
+async fn nested_calls_wait_a_second_for_a_place_of_the_process() {
+    let built = Registry::new()
+        .stepping("once", "once", GRANTED)
+        .wat("task", &task(), &format!("method: once\n{GRANTED}"))
+        .build();
+    let host = Host::default();
+    let (inside, (fails, mut failed)) = (host.clone(), mpsc::unbounded_channel());
+    let options =
+        Options { instances_max: Some(2), ticking: loader::config::Ticking::Manual, ..Options::default() };
+    // An odd number is a guest's of the one engine, whose callee is the other's.
+    let builder = Loader::builder().options(options).host_interface(CONTROL, move |interface| {
+        let (host, fails) = (inside.clone(), fails.clone());
+        interface.func_wrap_async("step", move |_, (n,): (u32,)| {
+            let (host, fails) = (host.clone(), fails.clone());
+            Box::new(async move {
+                // Both are under way before either calls.
+                while host.loader().instances().live < 2 {
+                    tokio::task::yield_now().await;
+                }
+                let callee = if n == 1 { "task" } else { "once" };
+                let error = call(host.loader(), callee, &[Val::U32(n)]).await.unwrap_err();
+                fails.send((error.kind(), error.message().to_owned())).unwrap();
+                Ok((n,))
+            })
+        })
+    });
+    let loader = host.open_with(builder, &built);
+    for _ in 0..2 {
+        let start = Instant::now();
+        let (once, task) =
+            tokio::join!(call(&loader, "once", &[Val::U32(1)]), call(&loader, "task", &[Val::U32(2)]));
+        assert_eq!((once, task), (Ok(Some(Val::U32(1))), Ok(Some(Val::U32(2)))));
+        assert_eq!(start.elapsed().as_secs(), 1);
+        let late = |name: &str| {
+            let message = format!(
+                "`app:{name}` could not run in time: 2 instances, the most by `wasm.total.max_instances`, are in use"
+            );
+            (ErrorKind::Unavailable, message)
+        };
+        let mut seen: Vec<_> = std::iter::from_fn(|| failed.try_recv().ok()).collect();
+        seen.sort_by(|(_, a), (_, b)| a.cmp(b));
+        assert_eq!(seen, [late("once"), late("task")]);
+        assert_eq!((loader.instances().live, loader.memory().used), (0, 0));
+    }
+}
+
+/// The default: a call more than there may be instances waits.
+#[tokio::test]
+async fn a_thousand_instances_by_default() {
+    let most = loader::config::PROCESS_INSTANCES_MAX;
+    let built = Registry::new().stepping("once", "once", &pool("type: inline")).build();
+    let mut waiters = Waiters::open(&built, manual());
+    let calls = waiters.calls("once", most + 2);
+    until(|| waiters.loader.instances().waiting == 2).await;
+    settle().await;
+    assert_eq!(waiters.begun().len(), most as usize);
+    assert_eq!(waiters.loader.instances().live, most as usize);
+    waiters.go.add_permits(most as usize + 2);
+    expect_returned(calls).await;
+    assert_eq!((waiters.loader.instances().live, waiters.loader.instances().waiting), (0, 0));
+}
+
+/// Slots, queues, places and memory while calls hold them, and when they are gone.
+#[tokio::test]
+async fn metrics_show_what_is_held_and_what_waits() {
+    let static_one = format!("method: once\n{GRANTED}\npool: {{type: static, workers: 1, buffer: 1}}");
+    let built = Registry::new().wat("task", &task(), &static_one).stepping("other", "once", GRANTED).build();
+    let options = Options {
+        instances_max: Some(1),
+        memory_bytes_max: Some(1 << 20),
+        ticking: loader::config::Ticking::Manual,
+        ..Options::default()
+    };
+    let waiters = Waiters::open(&built, Loader::builder().options(options));
+    let calls = waiters.calls("task", 3);
+    settle().await;
+    let other = waiters.call("other", 3);
+    settle().await;
+    let expect = |lines: &[&str]| {
+        let metrics = waiters.loader.metrics();
+        for line in lines {
+            assert!(metrics.lines().any(|found| found == *line), "{line} in\n{metrics}");
+        }
+    };
+    expect(&[
+        "wippy_pool_slots{entry=\"app:task\"} 1",
+        "wippy_pool_slots_busy{entry=\"app:task\"} 1",
+        "wippy_pool_queued{entry=\"app:task\"} 1",
+        "wippy_pool_overflow{entry=\"app:task\"} 1",
+        "wippy_pool_slots_busy{entry=\"app:other\"} 1",
+        "wippy_calls_running{entry=\"app:task\"} 3",
+        "wippy_instances 1",
+        "wippy_instances_max 1",
+        "wippy_instances_waiting 1",
+        // Two pages, and a table of one element.
+        "wippy_memory_bytes 131080",
+        "wippy_memory_max_bytes 1048576",
+    ]);
+    waiters.go.add_permits(4);
+    expect_returned(calls).await;
+    assert_eq!(other.await.unwrap(), Ok(Some(Val::U32(3))));
+    expect(&[
+        "wippy_pool_slots_busy{entry=\"app:task\"} 0",
+        "wippy_pool_queued{entry=\"app:task\"} 0",
+        "wippy_pool_overflow{entry=\"app:task\"} 0",
+        "wippy_instances 0",
+        "wippy_instances_waiting 0",
+        "wippy_instances_made_total 4",
+        "wippy_memory_bytes 0",
+    ]);
 }
 
 /// Counts its calls in a global and in memory, and returns both counts as one number.
