@@ -4,6 +4,8 @@
 mod app;
 mod component;
 mod connections;
+#[cfg(feature = "otel")]
+mod exported;
 mod lua;
 mod middleware;
 mod program;

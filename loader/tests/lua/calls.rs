@@ -9,7 +9,7 @@ use crate::support::{ECHO, Registry};
 
 /// A component whose function `call` calls the target that it is given, by `call-string`, and returns what
 /// came back. With `more` it needs the engine that `more` asks for.
-fn trampoline(more: &str) -> String {
+pub(crate) fn trampoline(more: &str) -> String {
     format!(
         r#"(component
   (import "wippy:runtime/funcs@0.1.0" (instance $funcs
@@ -39,7 +39,7 @@ fn trampoline(more: &str) -> String {
 }
 
 /// An export that only the asynchronous engine runs.
-const ASYNCHRONOUS: &str = r#"(core module $other
+pub(crate) const ASYNCHRONOUS: &str = r#"(core module $other
     (import "" "return" (func $return))
     (func (export "run") (result i32) (call $return) (i32.const 0))
     (func (export "callback") (param i32 i32 i32) (result i32) (unreachable)))
@@ -48,7 +48,7 @@ const ASYNCHRONOUS: &str = r#"(core module $other
   (func (export "run") async (canon lift (core func $other "run") async (callback (func $other "callback"))))"#;
 
 /// Trampolines of both profiles, and Lua that goes through them.
-fn chains() -> Registry {
+pub(crate) fn chains() -> Registry {
     let hop = r#"
         local funcs = require("funcs")
         -- input: "id id … id", the way that is left.

@@ -3,6 +3,8 @@
 
 mod calls;
 mod coroutines;
+#[cfg(feature = "otel")]
+mod exported;
 mod hostile;
 mod isolation;
 mod modules;

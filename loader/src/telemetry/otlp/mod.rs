@@ -126,4 +126,6 @@ async fn send(endpoint: &Endpoint, body: Vec<u8>) -> Result<(), String> {
 }
 
 #[cfg(all(test, feature = "lua"))]
+mod collector;
+#[cfg(all(test, feature = "lua"))]
 mod tests;
