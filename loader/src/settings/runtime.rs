@@ -154,3 +154,64 @@ impl WasmLimits {
         limits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each with a number of its own, so that none stands for another.
+    const GENERAL: WasmLimits = WasmLimits {
+        max_execution_ms: Some(1),
+        max_retained_memory_bytes: 2,
+        max_open_sockets: Some(3),
+        socket_timeout_ms: Some(4),
+        max_memory_bytes: 5,
+        max_table_elements: 6,
+        max_instances: 7,
+    };
+
+    /// All fields: one more does not compile until it is here.
+    fn numbers(limits: &Limits) -> [Option<u64>; 7] {
+        let Limits {
+            max_execution_ms,
+            max_retained_memory_bytes,
+            max_open_sockets,
+            socket_timeout_ms,
+            max_memory_bytes,
+            max_table_elements,
+            max_instances,
+        } = limits;
+        let value = |value: &Option<Templated<u64>>| value.as_ref().and_then(Templated::value).copied();
+        let sockets = max_open_sockets.as_ref().and_then(Templated::value).copied().map(u64::from);
+        [
+            value(max_execution_ms),
+            value(max_retained_memory_bytes),
+            sockets,
+            value(socket_timeout_ms),
+            value(max_memory_bytes),
+            value(max_table_elements),
+            value(max_instances),
+        ]
+    }
+
+    #[test]
+    fn each_limit_holds_where_an_entry_says_nothing_of_it() {
+        let all = [1, 2, 3, 4, 5, 6, 7].map(Some);
+        assert_eq!(numbers(&GENERAL.fill(Limits::default())), all);
+        let fields = [
+            "max_execution_ms",
+            "max_retained_memory_bytes",
+            "max_open_sockets",
+            "socket_timeout_ms",
+            "max_memory_bytes",
+            "max_table_elements",
+            "max_instances",
+        ];
+        for (at, field) in fields.iter().enumerate() {
+            let own: Limits = serde_json::from_value(serde_json::json!({*field: 90})).unwrap();
+            let mut expected = all;
+            expected[at] = Some(90);
+            assert_eq!(numbers(&GENERAL.fill(own)), expected, "{field}");
+        }
+    }
+}

@@ -249,3 +249,77 @@ async fn a_guest_may_end_itself() {
                    add `wasi:cli` to its `imports`";
     expect_failure(&loader, "denied", &[Val::U32(0)], ErrorKind::PermissionDenied, message).await;
 }
+
+/// A value that Lua gives to a variable in memory is seen by the next call of a guest, as are those of the other
+/// storages.
+#[tokio::test]
+async fn a_guest_sees_variables_of_every_storage() {
+    let lua = r#"- name: set
+  kind: function.lua
+  modules: [env]
+  source: |
+    local env = require("env")
+    return function(value) return env.set("KEPT", value) end
+"#;
+    let built = Registry::new()
+        .entries("- {name: memory, kind: env.storage.memory}\n- {name: os, kind: env.storage.os}\n")
+        .entries("- name: fixed\n  kind: env.storage.static\n  values: {FIXED: stone}\n")
+        .entries("- name: file\n  kind: env.storage.file\n  file_path: vars.env\n")
+        .entries("- name: router\n  kind: env.storage.router\n  storages: [memory, file, fixed]\n")
+        .entries("- {name: kept, kind: env.variable, variable: KEPT, storage: memory, default: empty}\n")
+        .entries("- {name: stone, kind: env.variable, variable: FIXED, storage: fixed}\n")
+        .entries("- {name: path, kind: env.variable, variable: PATH, storage: os}\n")
+        .entries("- {name: routed, kind: env.variable, variable: ROUTED, storage: router}\n")
+        .entries("- {name: routed-stone, kind: env.variable, variable: FIXED, storage: router}\n")
+        .entries(lua)
+        .guest(
+            "get",
+            WASI_IMPORTS,
+            "env-get",
+            "imports: [\"wasi:cli\"]\nwasi:\n  env:\n    - {id: kept, name: KEPT}\n    - {id: stone, name: STONE}\n    \
+             - {id: path, name: OWN_PATH}\n    - {id: routed, name: ROUTED}\n    - {id: routed-stone, name: ROUTED_STONE}",
+        )
+        .file("vars.env", "ROUTED=from the file\n")
+        .build();
+    let loader = in_its_root(&built);
+    let path = std::env::var("PATH").unwrap();
+    for (name, value) in [
+        ("KEPT", "empty"),
+        ("STONE", "stone"),
+        ("OWN_PATH", path.as_str()),
+        ("ROUTED", "from the file"),
+        ("ROUTED_STONE", "stone"),
+    ] {
+        assert_eq!(call(&loader, "get", &[text(name)]).await, some(value), "{name}");
+    }
+    let args = vec![loader::Data::from("by Lua")];
+    let set = loader.call_data("app:set", args, loader::Context::default()).await;
+    assert_eq!(set, Ok(loader::Data::Bool(true)));
+    assert_eq!(call(&loader, "get", &[text("KEPT")]).await, some("by Lua"));
+}
+
+/// `wasi.cwd`, as a guest of WASI 0.2 is told it.
+#[tokio::test]
+async fn a_guest_is_told_its_working_directory() {
+    let source = r#"(component
+  (import "wasi:cli/environment@0.2.0" (instance $environment
+    (export "initial-cwd" (func (result (option string))))))
+  (core module $libc (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $libc (instantiate $libc))
+  (core func $cwd (canon lower (func $environment "initial-cwd")
+    (memory $libc "memory") (realloc (func $libc "realloc"))))
+  (core module $module
+    (import "host" "cwd" (func $cwd (param i32)))
+    (func (export "cwd") (result i32) (call $cwd (i32.const 16)) (i32.const 16)))
+  (core instance $instance (instantiate $module (with "host" (instance (export "cwd" (func $cwd))))))
+  (func (export "cwd") (result (option string))
+    (canon lift (core func $instance "cwd") (memory $libc "memory"))))"#;
+    let built = Registry::new()
+        .wat("given", source, "method: cwd\nimports: [\"wasi:cli\"]\nwasi: {cwd: /work/here}")
+        .wat("not-given", source, "method: cwd\nimports: [\"wasi:cli\"]")
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    assert_eq!(call(&loader, "given", &[]).await, some("/work/here"));
+    assert_eq!(call(&loader, "not-given", &[]).await, Ok(Some(Val::Option(None))));
+}

@@ -158,6 +158,105 @@ async fn limits_come_from_the_environment() {
     assert_eq!(faults, [unavailable("unset", unset), unavailable("wrong", wrong)]);
 }
 
+/// The two memories of an instance count together.
+#[tokio::test]
+async fn all_memories_of_an_instance_count() {
+    let source = r#"(module
+      (memory $one (export "memory") 1)
+      (memory $two 1)
+      (func (export "grow") (param $pages i32) (result i32)
+        (if (i32.lt_s (memory.grow $one (i32.const 1)) (i32.const 0)) (then unreachable))
+        (if (i32.lt_s (memory.grow $two (local.get $pages)) (i32.const 0)) (then unreachable))
+        (i32.add (memory.size $one) (memory.size $two))))"#;
+    let built = Registry::new().wat("grow", source, &growing("max_memory_bytes: 327680")).build();
+    let loader = Loader::open(&built).unwrap();
+    let over =
+        format!("`app:grow` failed in `grow`: {TRAPPED} (limit `max_memory_bytes` of 327680 was reached)");
+    for _ in 0..2 {
+        assert_eq!(call(&loader, "grow", &[Val::U32(2)]).await, Ok(Some(Val::U32(5))));
+        expect_failure(&loader, "grow", &[Val::U32(3)], ErrorKind::Internal, &over).await;
+    }
+}
+
+/// A thousand core instances, and one more.
+#[tokio::test]
+async fn core_instances_up_to_the_default() {
+    let most = usize::try_from(loader::config::INSTANCES_MAX).unwrap();
+    // One component has no more by itself, but may have others within.
+    let within = "(core instance (instantiate $module))\n".repeat(most / 2);
+    let many = |count: usize| {
+        let instances = "(core instance (instantiate $module))\n".repeat(count - most / 2 - 1);
+        format!(
+            r#"(component
+      (component $within (core module $module) {within})
+      (instance (instantiate $within))
+      (core module $module (func (export "answer") (result i32) (i32.const 42)))
+      {instances}(core instance $last (instantiate $module))
+      (func (export "answer") (result u32) (canon lift (core func $last "answer"))))"#
+        )
+    };
+    // The build knows the default; what an environment says is the deployment's.
+    let unknown = format!("limits: {{{}}}", at_boot("max_instances", most as u64));
+    let built = Registry::new()
+        .wat("most", &many(most), "method: answer")
+        .wat("more", &many(most + 1), &format!("method: answer\n{unknown}"))
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    let over = format!(
+        "`app:more` can't be instantiated: resource limit exceeded: instance count too high at {}",
+        most + 1
+    );
+    for _ in 0..2 {
+        expect_failure(&loader, "more", &[], ErrorKind::Internal, &over).await;
+        expect_number(&loader, "most", 42).await;
+    }
+}
+
+/// `wasm.limits` hold for guests whose entries say nothing; what an entry says wins.
+#[tokio::test]
+async fn an_application_sets_limits_for_all_entries() {
+    let two = r#"(component
+      (core module $module (func (export "answer") (result i32) (i32.const 42)))
+      (core instance $first (instantiate $module))
+      (core instance $second (instantiate $module))
+      (func (export "answer") (result u32) (canon lift (core func $second "answer"))))"#;
+    let settings = "wasm:\n  limits:\n    max_memory_bytes: 131072\n    max_table_elements: 20\n    \
+                    max_instances: 1\n    max_retained_memory_bytes: 65536\n";
+    let built = Registry::new()
+        .file(".wippy.yaml", settings)
+        .wat("grow", GROW, &growing(""))
+        .wat("own-grow", GROW, &growing("max_memory_bytes: 262144"))
+        .wat("table", GROW_TABLE, &growing(""))
+        .wat("own-table", GROW_TABLE, &growing("max_table_elements: 30"))
+        .wat("own-two", two, "method: answer\nlimits: {max_instances: 2}")
+        .wat(
+            "kept",
+            GROW,
+            &format!("{}\npool: {{type: lazy, reuse: true}}", growing("max_memory_bytes: 262144")),
+        )
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    let trapped = |name: &str, limit: &str| {
+        format!("`app:{name}` failed in `grow`: {TRAPPED} (limit {limit} was reached)")
+    };
+    for (name, fits, all, limit) in [
+        ("grow", 1, 2, "`max_memory_bytes` of 131072"),
+        ("own-grow", 3, 4, "`max_memory_bytes` of 262144"),
+        ("table", 10, 20, "`max_table_elements` of 20"),
+        ("own-table", 20, 30, "`max_table_elements` of 30"),
+    ] {
+        assert_eq!(call(&loader, name, &[Val::U32(fits)]).await, Ok(Some(Val::U32(all))), "{name}");
+        let message = trapped(name, limit);
+        expect_failure(&loader, name, &[Val::U32(fits + 1)], ErrorKind::Internal, &message).await;
+    }
+    expect_number(&loader, "own-two", 42).await;
+    // One page may be kept.
+    assert_eq!(call(&loader, "kept", &[Val::U32(0)]).await, Ok(Some(Val::U32(1))));
+    assert_eq!(loader.instances().live, 1);
+    assert_eq!(call(&loader, "kept", &[Val::U32(1)]).await, Ok(Some(Val::U32(2))));
+    assert_eq!(loader.instances().live, 0);
+}
+
 /// One memory for all: what one guest has, others have not.
 #[tokio::test]
 async fn all_guests_have_one_memory() {

@@ -195,7 +195,12 @@ async fn a_mount_needs_the_scope_to_allow_it() {
                   effect: allow}\n- name: other\n  kind: security.policy\n  policy: {actions: fs.get, \
                   resources: \"app:files\", effect: allow}\n";
     let registry = Registry::new().entries(DATA).entries(policy);
-    let built = reach(registry, "{fs: data, guest: /space}", &["read"]).file("data/file", "content").build();
+    let preview1 = "wit: \"first-byte: func(path: string) -> s32;\"\nimports: [wasi1]\n\
+                    wasi: {mounts: [{fs: data, guest: /space}]}";
+    let built = reach(registry, "{fs: data, guest: /space}", &["read"])
+        .guest("first-byte", PREVIEW1_FILES, "first-byte", preview1)
+        .file("data/file", "content")
+        .build();
     let loader = in_its_root(&built);
     let with = |policy: &str| {
         let scope: Scope = [loader.policy(&policy.parse().unwrap()).unwrap()].into_iter().collect();
@@ -207,6 +212,13 @@ async fn a_mount_needs_the_scope_to_allow_it() {
     assert_eq!(read, Ok(Some(Val::Result(Ok(Some(Box::new(text("content"))))))));
     let error = loader.call_with_streams("app:read", &args, with("app:other"), Stdio::Log).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(error.message(), "actor `ann` may not `fs.get` on `app:data`");
+    // Programs for preview 1 are held to it as well.
+    let args = [text("/space/file")];
+    let first = loader.call_with_streams("app:first-byte", &args, with("app:reads"), Stdio::Log).await;
+    assert_eq!(first, Ok(Some(Val::S32(i32::from(b'c')))));
+    let error =
+        loader.call_with_streams("app:first-byte", &args, with("app:other"), Stdio::Log).await.unwrap_err();
     assert_eq!(error.message(), "actor `ann` may not `fs.get` on `app:data`");
 }
 

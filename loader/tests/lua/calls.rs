@@ -141,6 +141,32 @@ async fn a_guest_calls_lua_and_all_failures_are_err() {
     assert_eq!(call("app:nothing", "").await, "err: no entry `app:nothing` in this bundle");
 }
 
+/// A guest that imports `funcs` and was not granted it calls nobody, in both profiles.
+#[tokio::test]
+async fn a_guest_calls_nobody_without_a_grant() {
+    let called = "return function() error('called') end";
+    let registry = Registry::new()
+        .wat("sync", &trampoline(""), "method: call")
+        .wat("async", &trampoline(ASYNCHRONOUS), "method: call")
+        .wat("granted", &trampoline(""), "method: call\nimports: [funcs]");
+    let app = App::new(lua(registry, "callee", called, ""));
+    let args = || vec![Data::from("app:callee"), Data::from("x")];
+    for guest in ["sync", "async"] {
+        for _ in 0..2 {
+            let error = app.call(&format!("app:{guest}"), args()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            let message = format!(
+                "`app:{guest}` called `call-string` of `wippy:runtime/funcs@0.1.0`, which it was not granted; add \
+                 `funcs` to its `imports`"
+            );
+            assert_eq!(error.message(), message);
+            // One that was granted it is not in its way, nor helps it.
+            let error = app.call("app:granted", args()).await.unwrap_err();
+            assert!(error.message().contains("called"), "{error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn all_pairs_of_engines_and_lua_call_each_other() {
     let app = App::new(chains());
