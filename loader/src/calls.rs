@@ -167,3 +167,32 @@ impl Inner {
         Ok(Target { callable, context: context.nested(), retry })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry(max_attempts: u32) -> Retry {
+        Retry { max_attempts, initial_delay: Duration::from_secs(1_800), backoff_factor: 10.0 }
+    }
+
+    /// As often as may be asked for, with waits that grow up to their most; no more is taken.
+    #[tokio::test(start_paused = true)]
+    async fn attempts_and_waits_have_an_end() {
+        let start = tokio::time::Instant::now();
+        let mut attempts = 0;
+        let outcome: Result<(), Error> = repeat(Some(retry(RETRY_ATTEMPTS_MAX).checked().unwrap()), || {
+            attempts += 1;
+            std::future::ready(Err(Error::new(ErrorKind::Unavailable, "later").retryable()))
+        })
+        .await;
+        assert_eq!(outcome.unwrap_err().message(), "later");
+        assert_eq!(attempts, RETRY_ATTEMPTS_MAX);
+        let longest = RETRY_DELAY_MAX.as_secs() * u64::from(RETRY_ATTEMPTS_MAX - 2);
+        assert_eq!(start.elapsed().as_secs(), 1_800 + longest);
+        for wrong in [0, RETRY_ATTEMPTS_MAX + 1] {
+            let message = format!("`max_attempts` is {wrong}, expected 1 to {RETRY_ATTEMPTS_MAX}");
+            assert_eq!(retry(wrong).checked().unwrap_err(), message);
+        }
+    }
+}

@@ -231,3 +231,21 @@ impl Path {
         found.map_or(Value::Missing, Value::of)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Repetition makes large expressions of short texts.
+    #[test]
+    fn expressions_up_to_their_size() {
+        regex("^[a-z]{1,40}$").unwrap();
+        for text in ["(a{100}){100}", "(?:[a-z]{50}){50}"] {
+            let refused = regex(text).unwrap_err();
+            assert!(
+                refused.starts_with(&format!("the regular expression `{text}` can't be used: ")),
+                "{refused}"
+            );
+        }
+    }
+}

@@ -204,7 +204,11 @@ mod tests {
             idle.push(TcpStream::connect(address).await.unwrap());
         }
         let waiting = tokio::spawn(async move { get(address, "GET /healthz").await });
-        tokio::task::yield_now().await;
+        // Far more turns than one that is served takes, those that look at sockets among them.
+        for _ in 0..20_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiting.is_finished());
         drop(idle);
         assert!(waiting.await.unwrap().ends_with("ok\n"));
         stop.send(()).unwrap();

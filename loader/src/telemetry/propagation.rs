@@ -132,6 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn headers_that_are_too_long_are_not_passed_on() {
+        let loader = open(serde_json::json!({}), &[]).loader;
+        let otel = &loader.settings().otel;
+        for (length, passed) in [(TRACE_HEADER_BYTES_MAX, true), (TRACE_HEADER_BYTES_MAX + 1, false)] {
+            let long = "x".repeat(length);
+            let header = |name: &str| match name {
+                "traceparent" => Some(PARENT),
+                _ => Some(long.as_str()),
+            };
+            let names: Vec<_> =
+                inject(otel, &extract(otel, header)).into_iter().map(|(name, _)| name).collect();
+            let expected: &[&str] =
+                if passed { &["traceparent", "tracestate", "baggage"] } else { &["traceparent"] };
+            assert_eq!(names, expected);
+        }
+    }
+
+    #[test]
     fn malformed_contexts_count_as_absent() {
         assert!(parse(PARENT).is_some_and(|(_, _, sampled)| sampled));
         assert!(parse(&PARENT.replace("-01", "-00")).is_some_and(|(_, _, sampled)| !sampled));

@@ -7,7 +7,7 @@ use registry_schema::{EntryId, ErrorKind};
 use serde_json::json;
 
 use super::*;
-use crate::config::METRICS_ENTRIES_MAX;
+use crate::config::{METRICS_ENTRIES_MAX, TRACE_SPANS_MAX};
 use crate::context::Context;
 use crate::loader::Loader;
 use crate::security::testing::{Opened, open};
@@ -99,6 +99,19 @@ fn a_tree_of_nested_calls() {
     let expected = ["app:outer", "├─ app:first: no", "│  └─ app:leaf", "└─ app:second: no", "   └─ app:leaf"];
     assert_eq!(shown, expected, "{}", trace.tree());
     assert!(trace.tree().lines().all(|line| line.contains(" ms  at ")), "{}", trace.tree());
+}
+
+#[test]
+fn a_trace_counts_what_it_does_not_collect() {
+    let Opened { loader, .. } = open(json!({}), &[]);
+    let seen = loader.inner().telemetry.entry(&id("app:f"));
+    let trace = Trace::default();
+    for _ in 0..TRACE_SPANS_MAX + 3 {
+        call(&loader, &seen, &mut Context::default().with_trace(&trace)).end(&Ok(()));
+    }
+    let tree = trace.tree();
+    assert_eq!(tree.lines().count(), TRACE_SPANS_MAX + 1);
+    assert!(tree.ends_with("and 3 more spans\n"), "{}", &tree[tree.len() - 100..]);
 }
 
 #[test]

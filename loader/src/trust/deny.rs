@@ -206,6 +206,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let folder = crate::support::temporary_folder();
+        let path = folder.path().join("deny");
+        let line = "compiler 48.0.7 ADVISORY-1\n";
+        let room = usize::try_from(DENY_LIST_BYTES_MAX).unwrap() - line.len();
+        std::fs::write(&path, "\n".repeat(room) + line).unwrap();
+        assert_eq!(DenyList::read(&path).unwrap(), DenyList::parse(line).unwrap());
+        // What restricts is not cut.
+        std::fs::write(&path, "\n".repeat(room + 1) + line).unwrap();
+        assert_eq!(DenyList::read(&path).unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
     fn lists_are_read_line_by_line() {
         let digest = Digest::of(b"x");
         let list = DenyList::parse(&format!(

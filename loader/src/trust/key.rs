@@ -109,6 +109,18 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 ";
 
     #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let folder = crate::support::temporary_folder();
+        let path = folder.path().join("key.pem");
+        let room = usize::try_from(KEY_FILE_BYTES_MAX).unwrap() - PUBLIC.len();
+        std::fs::write(&path, "\n".repeat(room) + PUBLIC).unwrap();
+        assert_eq!(VerifyKey::read(&path).unwrap(), VerifyKey::from_pem(PUBLIC).unwrap());
+        // Some of the key lies behind it.
+        std::fs::write(&path, "\n".repeat(room + 8) + PUBLIC).unwrap();
+        assert!(matches!(VerifyKey::read(&path), Err(KeyError::Malformed(_))));
+    }
+
+    #[test]
     fn public_keys_are_read_and_nothing_else() {
         let key = VerifyKey::from_pem(PUBLIC).unwrap();
         assert!(format!("{key:?}").starts_with("VerifyKey(19bf44096984cdfe85"));
