@@ -41,8 +41,8 @@ pub struct LoaderBuilder {
 }
 
 impl LoaderBuilder {
-    /// Makes the loader one that takes the place of `previous`: both have one bound on instances and one on
-    /// memory, one set of call counters, and services of one after those of the other listen on the same
+    /// Makes the loader one that takes the place of `previous`: both have one bound on instances, one on Lua
+    /// invocations and one on memory, one set of call counters, and services of one after those of the other listen on the same
     /// sockets. What `Deployment` puts in its place must be one.
     #[must_use]
     pub fn succeeding(mut self, previous: &Loader) -> Self {
@@ -111,7 +111,8 @@ impl LoaderBuilder {
         let bound = || Arc::new(Bound::new(places, "`wasm.total.max_instances`"));
         let budget = || Budget::new(memory_bytes_max);
         #[cfg(feature = "lua")]
-        let lua_states_max = self.options.lua_states_max.unwrap_or(crate::config::LUA_STATES_MAX);
+        let lua_states =
+            || crate::lua::States::new(self.options.lua_states_max.unwrap_or(crate::config::LUA_STATES_MAX));
         #[cfg(feature = "wasi")]
         let names = crate::egress::Names::new();
         let inner = Inner {
@@ -130,7 +131,7 @@ impl LoaderBuilder {
             components: Mutex::default(),
             callables: RwLock::default(),
             #[cfg(feature = "lua")]
-            lua: crate::lua::States::new(lua_states_max),
+            lua: previous.map_or_else(lua_states, |previous| crate::lua::States::succeeding(&previous.lua)),
             hosts: Hosts::new(self.interfaces),
             ticker,
             log: self.log.unwrap_or_else(|| default_log(&settings, &self.options)),

@@ -53,13 +53,19 @@ static SEARCHES: Own = Own::new(include_str!("patterns/searches.lua"));
 /// The idle states of a loader.
 pub(crate) struct States {
     idle: Mutex<Vec<State>>,
-    bound: Bound,
+    bound: Arc<Bound>,
 }
 
 impl States {
     /// At most `max` are in use at once.
     pub(crate) fn new(max: usize) -> Self {
-        Self { idle: Mutex::default(), bound: Bound::new(max, "`Options::lua_states_max`") }
+        let bound = Arc::new(Bound::new(max, "`Options::lua_states_max`"));
+        Self { idle: Mutex::default(), bound }
+    }
+
+    /// Those of a loader in the place of another: both together have as many in use as one.
+    pub(crate) fn succeeding(previous: &Self) -> Self {
+        Self { idle: Mutex::default(), bound: Arc::clone(&previous.bound) }
     }
 
     /// The right to have one state more in use, for the entry `id`.

@@ -439,6 +439,27 @@ async fn invocations_at_once_are_limited() {
     assert_eq!(call(true).await.0, "slept");
 }
 
+/// A loader and the one that takes its place have as many as one together.
+#[tokio::test(start_paused = true)]
+async fn invocations_of_two_bundles_have_one_limit() {
+    let source = "return function() require('time').sleep('10s') return 'slept' end";
+    let app = |more: &str| {
+        let registry = lua(Registry::new(), "f", source, "modules: [time]\npool: {type: inline}");
+        registry.entries(&format!("- {{name: {more}, kind: env.storage.memory}}\n"))
+    };
+    let old = App::with(app("old"), Options { lua_states_max: Some(2), ..Options::default() });
+    let next = app("new").build();
+    let next = loader::Loader::builder().succeeding(&old.loader).open(&next).unwrap();
+    let start = Instant::now();
+    let call = async |loader: &loader::Loader| {
+        let value = loader.call_data("app:f", Vec::new(), Context::default()).await.unwrap();
+        assert_eq!(value, Data::from("slept"));
+        start.elapsed().as_secs()
+    };
+    let ended = tokio::join!(call(&old.loader), call(&next), call(&next), call(&old.loader));
+    assert_eq!(ended, (10, 10, 20, 20));
+}
+
 /// Files that were forgotten are closed before the state is used again.
 #[tokio::test]
 async fn nothing_stays_open() {
