@@ -5,6 +5,7 @@
 
 mod http_client;
 mod limits;
+mod memory;
 mod preview2;
 mod preview3;
 mod roots;
