@@ -567,6 +567,31 @@ async fn an_instance_that_failed_or_grew_is_not_kept() {
     assert_eq!(count(&loader, "kept", 0).await, 101);
 }
 
+/// What is kept unless an entry says otherwise: a thousand calls, and 64 MiB.
+#[tokio::test]
+async fn instances_are_kept_up_to_the_defaults() {
+    let grow = r#"(module (memory (export "memory") 1)
+      (func (export "grow") (param i32) (result i32) (drop (memory.grow (local.get 0))) (memory.size)))"#;
+    let kept = "pool: {type: static, workers: 1, reuse: true}";
+    let built = Registry::new()
+        .wat("kept", COUNT, &counting(kept))
+        .wat("grow", grow, &format!("wit: \"grow: func(by: u32) -> u32\"\nmethod: grow\n{kept}"))
+        .build();
+    let loader = Loader::open(&built).unwrap();
+    for n in 1..=loader::config::POOL_USES_MAX {
+        assert_eq!(count(&loader, "kept", 0).await, 101 * n);
+    }
+    assert_eq!((loader.instances().made, loader.instances().live), (1, 0));
+    assert_eq!(count(&loader, "kept", 0).await, 101);
+    assert_eq!((loader.instances().made, loader.instances().live), (2, 1));
+    let most = u32::try_from(loader::config::RETAINED_MEMORY_BYTES_MAX >> 16).unwrap();
+    assert_eq!(call(&loader, "grow", &[Val::U32(most - 1)]).await, Ok(Some(Val::U32(most))));
+    assert_eq!(loader.instances().live, 2);
+    assert_eq!(call(&loader, "grow", &[Val::U32(1)]).await, Ok(Some(Val::U32(most + 1))));
+    assert_eq!(loader.instances().live, 1);
+    assert_eq!(call(&loader, "grow", &[Val::U32(0)]).await, Ok(Some(Val::U32(1))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_kept_instance_goes_when_it_is_idle_or_its_place_is_wanted() {
     let reuse = "pool: {type: lazy, reuse: true}";

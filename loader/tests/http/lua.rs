@@ -104,6 +104,32 @@ res:write_json({form.values.title, file:name(), file:size(), file:header("Conten
 }
 
 #[tokio::test]
+async fn forms_have_so_many_parts() {
+    let source = r#"
+local form, err = req:parse_multipart()
+if err then
+  res:set_status(400)
+  return res:write(err:message())
+end
+res:write(form.values.last)
+"#;
+    let app = App::new(lua(registry("", ""), "f", "POST /", source)).await;
+    let form = |count: usize| {
+        let part =
+            |name: &str| format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nv\r\n");
+        (1..count).map(|_| part("p")).chain([part("last")]).collect::<String>() + "--x--\r\n"
+    };
+    let request = || http::Request::post("/").header("content-type", "multipart/form-data; boundary=x");
+    let most = loader::config::HTTP_FORM_PARTS_MAX;
+    for _ in 0..2 {
+        assert_eq!(app.ask(request(), &form(most)).await.short(), (200, "v"));
+        let refused = app.ask(request(), &form(most + 1)).await;
+        let message = format!("the form can't be read: it has more than {most} parts");
+        assert_eq!(refused.short(), (400, message.as_str()));
+    }
+}
+
+#[tokio::test]
 async fn failures_have_their_status() {
     let registry = registry("limits: {max_body_bytes: 10}\ntimeouts: {write: \"200ms\"}", "");
     let registry = lua(registry, "raise", "GET /raise", "error('secret')");
