@@ -9,7 +9,7 @@ local co_isyieldable = coroutine.isyieldable
 local error, type, select, setmetatable, getmetatable = error, type, select, setmetatable, getmetatable
 local xpcall, rawget, rawset, next, pairs, sub = xpcall, rawget, rawset, next, pairs, string.sub
 local tostring, pack, unpack = tostring, table.pack, table.unpack
-local random, randomseed = math.random, math.randomseed
+local random, randomseed, tointeger = math.random, math.randomseed, math.tointeger
 
 -- What passes through `yield` starts with one of these, which no user code can get hold of. The hook that
 -- interrupts a coroutine yields nothing at all.
@@ -185,11 +185,12 @@ end
 
 local function channel_new(size)
   if size == nil then size = 0 end
-  if math.type(size) ~= "integer" or size < 0 then
+  local count = type(size) == "number" and tointeger(size)
+  if not count or count < 0 then
     error("bad argument #1 to 'new' (size: expected an integer from 0, got " .. tostring(size) .. ")", 2)
   end
   return setmetatable({
-    size = size, buffer = {}, first = 1, last = 0, closed = false,
+    size = count, buffer = {}, first = 1, last = 0, closed = false,
     receivers = {}, first_receiver = 1, last_receiver = 0,
     senders = {}, first_sender = 1, last_sender = 0,
   }, Channel)

@@ -227,6 +227,31 @@ async fn libraries_get_what_they_list_themselves() {
     assert_eq!(app.f().await.to_json().unwrap(), expected);
 }
 
+/// A size is any number without a fraction, as in the rest of Lua.
+#[tokio::test]
+async fn channels_take_sizes_that_are_whole_numbers() {
+    let source = r#"
+        return function()
+            local ch, sent = channel.new(2.0), 0
+            for i = 1, 3 do
+                local r = channel.select { ch:case_send(i), default = true }
+                if not r.default then sent = sent + 1 end
+            end
+            local out = {sent}
+            for _, size in ipairs({1.5, -1, -1.0, "2", {}, 0/0, 1/0}) do
+                out[#out + 1] = select(2, pcall(channel.new, size)):match("size: .*")
+            end
+            return out
+        end"#;
+    let refused = |found: &str| format!("size: expected an integer from 0, got {found})");
+    let found = App::of(source).f().await.to_json().unwrap();
+    assert_eq!(found[0], 2);
+    for (index, text) in ["1.5", "-1", "-1.0", "2"].iter().enumerate() {
+        assert_eq!(found[index + 1], refused(text));
+    }
+    assert_eq!(found.as_array().unwrap().len(), 8, "{found}");
+}
+
 #[tokio::test]
 async fn globals_may_be_required() {
     let f = "return function() return require('string') == string and require('errors') == errors end";

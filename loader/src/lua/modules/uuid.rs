@@ -38,8 +38,13 @@ pub(in crate::lua) fn module(lua: &Lua, _: &Host) -> mlua::Result<Table> {
         })?;
         module.set(name, make)?;
     }
+    // Documented for any input: what is no text is not valid, and the error says why.
     let validate = lua.create_function(|lua, input: Value| {
-        error::answer(lua, string(&input, "input").map(|text| Uuid::parse(&text.as_bytes()).is_some()))
+        let (valid, problem) = match string(&input, "input") {
+            Ok(text) => (Uuid::parse(&text.as_bytes()).is_some(), Value::Nil),
+            Err(error) => (false, error::to_lua(lua, error)?),
+        };
+        Ok((valid, problem))
     })?;
     module.set("validate", validate)?;
     let version =
@@ -311,10 +316,16 @@ mod tests {
                 end
                 fails("`namespace` has an invalid UUID format", uuid.v3(bad, "name"))
             end
-            for _, name in ipairs({"validate", "version", "variant", "parse", "format", "v3", "v5"}) do
+            for _, name in ipairs({"version", "variant", "parse", "format", "v3", "v5"}) do
                 fails("must be a string", uuid[name](42))
                 fails("must be a string", uuid[name]())
             end
+            for _, input in ipairs({42, true, {}, print}) do
+                local valid, err = uuid.validate(input)
+                assert(valid == false)
+                fails("`input` must be a string", nil, err)
+            end
+            assert(uuid.validate(nil) == false and uuid.validate() == false)
             fails("`name` must be a string", uuid.v5(id, 1))
             fails("unsupported format `hex`", uuid.format(id, "hex"))
             fails("`format` must be a string", uuid.format(id, 1))

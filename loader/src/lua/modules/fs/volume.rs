@@ -130,18 +130,22 @@ impl Volume {
     }
 
     pub(super) fn stat(&self, inner: &Inner, path: &VolumePath) -> Result<Stat, Error> {
-        match self {
-            Self::Directory(folder) => folder.stat(path).map_err(|errno| failure(path, errno)),
-            Self::Embedded(embedded) => embedded.stat(inner, path).map_err(|errno| failure(path, errno)),
+        self.look(inner, path).map_err(|errno| failure(path, errno))
+    }
+
+    /// What is known of a path that may not be there; below a file nothing is.
+    pub(super) fn stat_if_any(&self, inner: &Inner, path: &VolumePath) -> Result<Option<Stat>, Error> {
+        match self.look(inner, path) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(failure(path, errno)),
         }
     }
 
-    /// What is known of a path that may not be there.
-    pub(super) fn stat_if_any(&self, inner: &Inner, path: &VolumePath) -> Result<Option<Stat>, Error> {
-        match self.stat(inner, path) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+    fn look(&self, inner: &Inner, path: &VolumePath) -> Result<Stat, Errno> {
+        match self {
+            Self::Directory(folder) => folder.stat(path),
+            Self::Embedded(embedded) => embedded.stat(inner, path),
         }
     }
 
