@@ -1,11 +1,11 @@
 //! The module `logger` (`en/lua/system/logger.md`). Records go to the loader's log.
 //!
 //! The module's own table is the logger without name and fields; `with` and `named` make objects, which
-//! share what they were made from.
+//! share what they were made from. Its functions are methods, and work without it as well.
 
 use std::sync::Arc;
 
-use mlua::{AnyUserData, FromLua, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
+use mlua::{AnyUserData, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
 
 use super::arguments::{bad, invalid, type_name};
 use super::held::{Share, hold_or_raise};
@@ -22,38 +22,43 @@ pub(in crate::lua) fn module(lua: &Lua, host: &Host) -> mlua::Result<Table> {
     let module = lua.create_table()?;
     for (name, level) in LEVELS {
         let host = host.clone();
-        let log = lua.create_function(move |_, args: (Root, Value, Value)| {
-            write(&host, level, name, &Names::default(), &args.1, &args.2)
+        let log = lua.create_function(move |_, mut args: MultiValue| {
+            drop_logger(&mut args);
+            let (message, fields) = (next(&mut args), next(&mut args));
+            write(&host, level, name, &Names::default(), &message, &fields)
         })?;
         module.set(name, log)?;
     }
     let own = host.clone();
-    let with = lua.create_function(move |lua, (_, fields): (Root, Value)| {
-        Logger::make(lua, &own, Names::default().with(&fields)?)
+    let with = lua.create_function(move |lua, mut args: MultiValue| {
+        drop_logger(&mut args);
+        Logger::make(lua, &own, Names::default().with(&next(&mut args))?)
     })?;
     module.set("with", with)?;
     let own = host.clone();
-    let named =
-        lua.create_function(move |lua, (_, name): (Root, Value)| named(lua, &own, &Names::default(), &name))?;
+    let named = lua.create_function(move |lua, mut args: MultiValue| {
+        drop_logger(&mut args);
+        named(lua, &own, &Names::default(), &next(&mut args))
+    })?;
     module.set("named", named)?;
     Ok(module)
 }
 
-/// The module itself, which its functions are called on.
-struct Root;
-
-impl FromLua for Root {
-    fn from_lua(value: Value, _: &Lua) -> mlua::Result<Self> {
-        match value {
-            Value::Table(_) => Ok(Self),
-            other => {
-                let found = type_name(&other);
-                let message =
-                    format!("the logger's functions are methods: expected `logger:`, got a {found}");
-                Err(mlua::Error::runtime(message))
-            }
-        }
+/// Takes the module itself away, if it comes first: its functions are called with a colon and, as
+/// `en/lua/system/env.md` and `en/lua/http/http.md` do, with a dot.
+fn drop_logger(args: &mut MultiValue) {
+    // Each invocation has a copy of the module: it is known by a function of its own.
+    let is_logger = |value: &Value| match value {
+        Value::Table(table) => table.raw_get::<Value>("named").is_ok_and(|named| named.is_function()),
+        _ => false,
+    };
+    if args.front().is_some_and(is_logger) {
+        args.pop_front();
     }
+}
+
+fn next(args: &mut MultiValue) -> Value {
+    args.pop_front().unwrap_or(Value::Nil)
 }
 
 /// What a logger adds to each record.
@@ -219,6 +224,29 @@ mod tests {
         );
     }
 
+    /// Some public examples write a dot, most a colon.
+    #[test]
+    fn functions_with_a_dot() {
+        let lines = logged(
+            r#"
+            for _, level in ipairs({"debug", "info", "warn", "error"}) do
+                logger[level](level)
+                logger[level](level, {n = 1})
+                logger[level](logger, level, {n = 2})
+            end
+            logger.with({a = 1}):info("fields")
+            logger.with({named = "x"}).info(logger.with({named = "x"}), "a field of that name")
+            logger.named("auth"):info("name")
+        "#,
+        );
+        let expected = ["DEBUG debug", "INFO info", "WARN warn", "ERROR error"];
+        let expected =
+            expected.iter().flat_map(|text| ["", " n=1", " n=2"].map(|more| format!("{text}{more}")));
+        let more = ["INFO fields a=1", "INFO a field of that name named=x", "INFO auth: name"];
+        let expected: Vec<String> = expected.chain(more.map(str::to_owned)).collect();
+        assert_eq!(lines, expected.iter().map(|line| format!("[app:test] {line}")).collect::<Vec<_>>());
+    }
+
     #[test]
     fn wrong_arguments() {
         let lines = logged(
@@ -236,7 +264,13 @@ mod tests {
                 raises("bad argument #1 to 'with' (table expected", root.with, root)
                 raises("bad argument #1 to 'named' (string expected", root.named, root)
             end
-            raises("are methods", logger.info, "message")
+            raises("bad argument #1 to 'info' (string expected, got no value)", logger.info)
+            raises("bad argument #1 to 'info' (string expected, got table)", logger.info, {}, "m")
+            raises("bad argument #2 to 'info' (table expected, got string)", logger.info, "m", "f")
+            raises("bad argument #1 to 'with' (table expected, got string)", logger.with, "f")
+            raises("bad argument #1 to 'named' (string expected, got table)", logger.named, {})
+            local none, err = logger.named("")
+            assert(none == nil and errors.is(err, errors.INVALID))
         "#,
         );
         assert!(lines.is_empty());
