@@ -595,6 +595,11 @@ local function module_of(name)
   return module
 end
 
+-- Globals that documents name and do not describe; what they name is what a process listens to.
+local listen, unlisten = templates.process.listen, templates.process.unlisten
+local function subscribe(topic) return listen(topic) end
+local function unsubscribe(channel) return unlisten(channel) end
+
 -- Types as values: what the compiler writes in front of a source asks for them under a name that no module has.
 local types
 
@@ -614,7 +619,7 @@ local function fresh()
     assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs, next = next, pairs = pairs,
     pcall = safe_pcall, print = print, rawequal = rawequal, rawget = rawget, rawset = rawset, select = select,
     setmetatable = safe_setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
-    xpcall = safe_xpcall, _VERSION = version,
+    xpcall = safe_xpcall, _VERSION = version, subscribe = subscribe, unsubscribe = unsubscribe,
     string = make_string(), table = make_table(), math = make_math(), coroutine = make_coroutine(),
     channel = make_channel(), errors = make_errors(), os = make_os(), payload = make_payload(),
     process = make_process(), _G = false,

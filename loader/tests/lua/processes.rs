@@ -455,3 +455,22 @@ async fn a_process_without_a_terminal_has_no_io() {
     let error = app.call("app:f", vec![]).await.map_err(|error| error.kind());
     assert_ne!(error, Err(ErrorKind::Internal));
 }
+
+/// The globals are what a process listens to: one topic, one channel.
+#[tokio::test(start_paused = true)]
+async fn subscriptions_are_what_a_process_listens_to() {
+    let source = r#"
+        return function()
+            local topic = subscribe("news")
+            process.send(process.pid(), "news", "first")
+            process.send(process.pid(), "other", "unheard")
+            local out = {topic:receive(), subscribe("news", 10) == topic, process.listen("news") == topic}
+            out[4], out[5] = unsubscribe(topic), unsubscribe(topic)
+            out[6] = select(2, topic:receive())
+            local none, err = subscribe("@inbox")
+            out[7] = none == nil and err:kind()
+            return out
+        end"#;
+    let expected = json!(["first", true, true, true, false, false, "INVALID"]);
+    assert_eq!(f(registry(), source).await, expected);
+}
