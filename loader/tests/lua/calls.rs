@@ -4,39 +4,8 @@ use loader::{Context, Data, ErrorKind};
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use crate::shared::{App, lua};
-use crate::support::{ECHO, Registry};
-
-/// A component whose function `call` calls the target that it is given, by `call-string`, and returns what
-/// came back. With `more` it needs the engine that `more` asks for.
-pub(crate) fn trampoline(more: &str) -> String {
-    format!(
-        r#"(component
-  (import "wippy:runtime/funcs@0.1.0" (instance $funcs
-    (export "call-string" (func (param "target" string) (param "input" string)
-      (result (result string (error string)))))))
-  (core module $libc
-    (memory (export "memory") 1)
-    (global $next (mut i32) (i32.const 1024))
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-      (local $at i32)
-      (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-      (global.set $next (i32.add (local.get $at) (local.get 3)))
-      (local.get $at)))
-  (core instance $libc (instantiate $libc))
-  (core func $call (canon lower (func $funcs "call-string")
-    (memory $libc "memory") (realloc (func $libc "realloc"))))
-  (core module $module
-    (import "host" "call" (func $call (param i32 i32 i32 i32 i32)))
-    (func (export "call") (param i32 i32 i32 i32) (result i32)
-      (call $call (local.get 0) (local.get 1) (local.get 2) (local.get 3) (i32.const 16))
-      (i32.const 16)))
-  (core instance $instance (instantiate $module (with "host" (instance (export "call" (func $call))))))
-  (func (export "call") (param "target" string) (param "input" string) (result (result string (error string)))
-    (canon lift (core func $instance "call") (memory $libc "memory") (realloc (func $libc "realloc"))))
-  {more})"#
-    )
-}
+use crate::shared::{App, lua, trampoline};
+use crate::support::{Caching, ECHO, Registry};
 
 /// An export that only the asynchronous engine runs.
 pub(crate) const ASYNCHRONOUS: &str = r#"(core module $other
@@ -104,6 +73,26 @@ async fn the_err_of_a_guest_is_an_error_object_or_a_table() {
     );
     let app = App::new(lua(registry, "f", source, "modules: [funcs]"));
     let expected = json!([true, "it is gone", "UNKNOWN", 7, {"err": "it is gone"}]);
+    assert_eq!(app.f().await.to_json().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_build_says_what_results_are_where_an_entry_does_not() {
+    let source = r#"
+        local funcs = require("funcs")
+        return function()
+            local pair, err = funcs.call("app:pair", {err = "gone"})
+            return {
+                funcs.call("app:own", {ok = 7}), funcs.call("app:own", {err = "gone"}),
+                pair == nil and err:message(),
+            }
+        end"#;
+    let echo = "test:echo/values#echo-result";
+    let registry = Registry::new().guest("own", ECHO, echo, "").guest("pair", ECHO, echo, "results: pair");
+    let registry = lua(registry, "f", source, "modules: [funcs]");
+    let built = registry.build_as(Caching::Cached, &["--results", "table"]);
+    let app = App::open(built, loader::Options::default());
+    let expected = json!([{"ok": 7}, {"err": "gone"}, "gone"]);
     assert_eq!(app.f().await.to_json().unwrap(), expected);
 }
 
