@@ -22,7 +22,9 @@ impl UserData for ErrorObject {
         methods.add_method("message", |lua, this, ()| lua.create_string(this.0.message()));
         methods.add_method("retryable", |_, this, ()| Ok(this.0.retryability()));
         methods.add_method("details", |lua, this, ()| convert::to_lua(lua, this.0.details()));
-        methods.add_method("stack", |_, this, ()| Ok(this.0.stack().map(ToString::to_string)));
+        methods.add_method("stack", |_, this, ()| {
+            Ok(this.0.stack().map_or_else(|| Stack::default().to_string(), ToString::to_string))
+        });
         methods.add_meta_method(MetaMethod::ToString, |lua, this, ()| lua.create_string(this.0.message()));
         methods.add_meta_function(MetaMethod::Concat, |lua, (left, right): (Value, Value)| {
             let mut text = text_of(&left)?;
@@ -45,8 +47,9 @@ fn text_of(value: &Value) -> mlua::Result<Vec<u8>> {
     }
 }
 
-/// `error` as a Lua value.
+/// `error` as a Lua value, with the stack of what runs now unless it has one.
 pub(super) fn to_lua(lua: &Lua, error: Error) -> mlua::Result<Value> {
+    let error = with_own_stack(lua, error);
     let share = hold_or_raise(lua, error.bytes())?;
     lua.create_userdata(ErrorObject(error, share)).map(Value::UserData)
 }
@@ -54,6 +57,26 @@ pub(super) fn to_lua(lua: &Lua, error: Error) -> mlua::Result<Value> {
 /// `nil, error`: how functions answer a failure.
 pub(super) fn pair(lua: &Lua, error: Error) -> mlua::Result<MultiValue> {
     Ok(MultiValue::from_iter([Value::Nil, to_lua(lua, error)?]))
+}
+
+/// What the prelude makes of an error that was made while nothing of Lua ran: the same with the stack of its
+/// caller; of other values, themselves.
+pub(super) fn located(lua: &Lua, value: Value) -> mlua::Result<Value> {
+    let object = value.as_userdata().and_then(|object| object.borrow::<ErrorObject>().ok());
+    let without = object.filter(|object| object.0.stack().is_none()).map(|object| object.0.clone());
+    match without {
+        Some(error) => to_lua(lua, error),
+        None => Ok(value),
+    }
+}
+
+fn with_own_stack(lua: &Lua, error: Error) -> Error {
+    if error.stack().is_some() {
+        return error;
+    }
+    let entry = lua.app_data_ref::<Host>().and_then(|host| host.entry().ok());
+    let stack = stack(lua, entry.map(|entry| entry.to_string()).unwrap_or_default());
+    if stack.frames.is_empty() { error } else { error.with_stack(stack) }
 }
 
 /// `value, nil` or `nil, error`.

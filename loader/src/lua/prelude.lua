@@ -55,7 +55,11 @@ local function caught(ok, ...)
 end
 
 local function resumed(ok, ...)
-  if ok then return ... end
+  if ok then
+    -- An error that Rust made while nothing of Lua ran: it gets the stack of who waited for it.
+    if (...) == nil and select("#", ...) == 2 then return nil, rust.located((select(2, ...))) end
+    return ...
+  end
   error((...), 0)
 end
 
@@ -417,13 +421,13 @@ function future_methods:is_canceled() return checked(self, Future, "is_canceled"
 
 function future_methods:result()
   checked(self, Future, "result")
-  if self.failed ~= nil then return nil, self.failed end
+  if self.failed ~= nil then return nil, rust.located(self.failed) end
   return self.payload, nil
 end
 
 function future_methods:error()
   checked(self, Future, "error")
-  return self.failed, self.failed ~= nil
+  return rust.located(self.failed), self.failed ~= nil
 end
 
 function future_methods:cancel()

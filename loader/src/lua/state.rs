@@ -178,6 +178,7 @@ fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
     rust.set("module", lua.create_function(module)?)?;
     rust.set("plain", lua.create_function(|lua, value: Value| error::plain(lua, value))?)?;
     let positioned = |lua: &Lua, text: LuaString| Ok(error::positioned(lua, &text.to_string_lossy()));
+    rust.set("located", lua.create_function(|lua, value: Value| error::located(lua, value))?)?;
     rust.set("positioned", lua.create_function(positioned)?)?;
     let own = host.clone();
     rust.set("caught", lua.create_function(move |lua, value: Value| error::caught(lua, &own, &value))?)?;

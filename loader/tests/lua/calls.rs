@@ -237,3 +237,58 @@ async fn actor_scope_and_values_pass_through_guests() {
         assert!(found[1].as_str().unwrap().contains("app:last"), "{found}");
     }
 }
+
+/// Where an error was made is kept from Lua to Lua; what Rust made has the stack of who called.
+#[tokio::test(start_paused = true)]
+async fn errors_have_a_stack_as_text() {
+    let callee = r#"
+        local function inner(how)
+            if how == "raise" then error("broken") end
+            return (errors.new("returned"))
+        end
+        return function(how) return nil, inner(how) end"#;
+    let source = r#"
+        local funcs, json = require("funcs"), require("json")
+        local registry = require("registry")
+        local out = {}
+        local function seen(err) out[#out + 1] = "at " .. err:stack() end
+        return function()
+            seen(select(2, funcs.call("app:callee", "raise")))
+            seen(select(2, funcs.call("app:callee", "return")))
+            seen(select(2, funcs.call("app:nothing")))
+            seen(select(2, funcs.call("app:trap")))
+            seen(select(2, json.decode("{")))
+            local function waits()
+                local _, err = funcs.new():with_options({timeout = 5}):call("app:sleep")
+                return err
+            end
+            seen(waits())
+            local future = funcs.async("app:trap")
+            future:response():receive()
+            seen(select(2, future:result()))
+            seen((future:error()))
+            seen(select(2, pcall(function() registry.snapshot():find(5) end)))
+            coroutine.wrap(function() seen(select(2, funcs.call("app:nothing"))) end)()
+            return out
+        end"#;
+    let trap = "(module (func (export \"boom\") unreachable))";
+    let registry = Registry::new().wat("trap", trap, "wit: \"boom: func();\"\nmethod: boom");
+    let registry = lua(registry, "callee", callee, "");
+    let registry =
+        lua(registry, "sleep", "return function() require('time').sleep('1h') end", "modules: [time]");
+    let app = App::new(lua(registry, "f", source, "modules: [funcs, json, registry]"));
+    let found = app.f().await.to_json().unwrap();
+    let stacks: Vec<&str> = found.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let callee = |line: u32| format!("at stack traceback:\n\t[C]: in error\n\tapp:callee:{line}: in inner\n");
+    assert!(stacks[0].starts_with(&callee(2)), "{}", stacks[0]);
+    assert!(
+        stacks[1].starts_with("at stack traceback:\n\tapp:callee:3: in inner\n\tapp:callee:5: in "),
+        "{}",
+        stacks[1]
+    );
+    assert!(!stacks[0].contains("app:f") && !stacks[1].contains("app:f"));
+    for (index, line) in [(2, 8), (3, 9), (4, 10), (6, 18), (7, 19), (8, 20), (9, 21)] {
+        assert!(stacks[index].contains(&format!("\tapp:f:{line}: in function")), "{}", stacks[index]);
+    }
+    assert!(stacks[5].contains("\tapp:f:12: in waits\n\tapp:f:15: in function"), "{}", stacks[5]);
+}
