@@ -144,6 +144,7 @@ end
 
 local function yield(...)
   if not nested[co_running()] then error("attempt to yield from outside a coroutine", 2) end
+  if not co_isyieldable() then error(CANT_WAIT, 2) end
   return co_yield(YIELDS, ...)
 end
 

@@ -134,6 +134,44 @@ async fn waiting_in_a_callback_of_a_library_function_says_so() {
     assert_eq!(out[3], 8);
 }
 
+/// What the coroutine yields itself, which its resumer could not take there.
+#[tokio::test]
+async fn yielding_in_a_callback_of_a_library_function_says_so() {
+    let source = r##"
+        return function()
+            local out = {}
+            local function try(f, ...)
+                local args = table.pack(...)
+                local co = coroutine.create(function() return f(table.unpack(args, 1, args.n)) end)
+                local ok, problem = coroutine.resume(co)
+                out[#out + 1] = {ok, problem, coroutine.status(co)}
+            end
+            try(table.sort, {3, 2, 1}, function() coroutine.yield(1) end)
+            try(string.gsub, "abc", "%w", function() coroutine.yield(1) end)
+            try(string.gsub, "abc", "%w", setmetatable({}, {__index = function() coroutine.yield(1) end}))
+            try(function() return pcall(table.sort, {2, 1}, coroutine.yield) end)
+            -- A coroutine of its own inside may.
+            try(function()
+                local list = {3, 1, 2}
+                table.sort(list, function(a, b)
+                    local less = coroutine.wrap(function() coroutine.yield(a < b) end)
+                    return less()
+                end)
+                return table.concat(list, " ")
+            end)
+            return out
+        end"##;
+    let out = App::of(source).f().await.to_json().unwrap();
+    for (index, at) in [(0, "app:f:9: "), (1, "app:f:10: "), (2, "app:f:11: ")] {
+        let text = out[index][1].as_str().unwrap();
+        let expected = format!("{at}can't wait here: a callback of table.sort, string.gsub");
+        assert!(text.starts_with(&expected), "{text}");
+        assert_eq!((&out[index][0], &out[index][2]), (&false.into(), &"dead".into()));
+    }
+    assert_eq!(out[3], serde_json::json!([true, false, "dead"]));
+    assert_eq!(out[4], serde_json::json!([true, "1 2 3", "dead"]));
+}
+
 #[tokio::test]
 async fn channels_hand_values_over_in_order() {
     let source = r##"
