@@ -11,6 +11,7 @@ mod encode;
 mod format;
 mod resources;
 mod schema;
+mod unevaluated;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

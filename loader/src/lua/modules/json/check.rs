@@ -9,7 +9,7 @@ use crate::config::JSON_SCHEMA_STEPS_MAX;
 const FAULTS_MAX: usize = 10;
 
 /// Where a value is: a step and what it leads from.
-enum Place<'a> {
+pub(super) enum Place<'a> {
     Root,
     Field(&'a Place<'a>, &'a str),
     Item(&'a Place<'a>, usize),
@@ -27,7 +27,7 @@ impl Place<'_> {
 
 /// Why a check went no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stopped {
+pub(super) enum Stopped {
     /// Enough faults are known.
     Enough,
     /// It took too many steps.
@@ -43,11 +43,11 @@ pub(super) fn check(schema: &Schema, value: &Value, origin: Origin) -> Option<Ve
     }
 }
 
-struct Check<'a> {
-    schema: &'a Schema,
+pub(super) struct Check<'a> {
+    pub(super) schema: &'a Schema,
     origin: Origin,
     steps: u64,
-    depth: usize,
+    pub(super) depth: usize,
     faults: Vec<(String, String)>,
 }
 
@@ -57,12 +57,12 @@ impl Check<'_> {
         if self.faults.len() >= FAULTS_MAX { Err(Stopped::Enough) } else { Ok(()) }
     }
 
-    fn step(&mut self, steps: usize) -> Result<(), Stopped> {
+    pub(super) fn step(&mut self, steps: usize) -> Result<(), Stopped> {
         self.steps += steps as u64;
         if self.steps > JSON_SCHEMA_STEPS_MAX { Err(Stopped::TooMuch) } else { Ok(()) }
     }
 
-    fn node(&mut self, node: Ref, place: &Place<'_>, value: &Value) -> Result<(), Stopped> {
+    pub(super) fn node(&mut self, node: Ref, place: &Place<'_>, value: &Value) -> Result<(), Stopped> {
         self.step(1)?;
         if self.depth == DEPTH_MAX {
             return Err(Stopped::TooMuch);
@@ -71,14 +71,20 @@ impl Check<'_> {
         let checked = match &self.schema.nodes[node] {
             Node::Always => Ok(()),
             Node::Never => self.fault(place, "nothing is allowed here"),
-            Node::Rules(rules) => rules.iter().try_for_each(|rule| self.rule(rule, place, value)),
+            Node::Rules(rules) => rules.iter().try_for_each(|rule| match rule {
+                Rule::UnevaluatedItems(schema) => self.unevaluated_items(rules, *schema, place, value),
+                Rule::UnevaluatedProperties(schema) => {
+                    self.unevaluated_properties(rules, *schema, place, value)
+                }
+                rule => self.rule(rule, place, value),
+            }),
         };
         self.depth -= 1;
         checked
     }
 
     /// Whether `value` fits, whatever the faults are.
-    fn fits(&mut self, node: Ref, place: &Place<'_>, value: &Value) -> Result<bool, Stopped> {
+    pub(super) fn fits(&mut self, node: Ref, place: &Place<'_>, value: &Value) -> Result<bool, Stopped> {
         let (faults, depth) = (std::mem::take(&mut self.faults), self.depth);
         let outcome = self.node(node, place, value);
         let fits = self.faults.is_empty();

@@ -63,13 +63,15 @@ struct Rules<'c, 'a, 's> {
 impl Rules<'_, '_, '_> {
     fn compile(mut self) -> Result<Vec<Rule>, String> {
         let mut rules = Vec::new();
-        for keyword in ["$dynamicRef", "$recursiveRef", "unevaluatedItems", "unevaluatedProperties"] {
-            if self.source.contains_key(keyword) {
-                return Err(self.wrong(keyword, "left out: it is not supported"));
+        for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
+            let Some(target) = self.text(keyword)? else { continue };
+            // Among several resources they lead to what was gone through before, in one to what they name.
+            if keyword != "$ref" && self.compiler.resources.are_several() {
+                return Err(
+                    self.wrong(keyword, "left out in a schema with several `$id`s: it is not supported")
+                );
             }
-        }
-        if let Some(target) = self.text("$ref")? {
-            rules.push(Rule::Reference(self.reference(&target)?));
+            rules.push(Rule::Reference(self.reference(keyword, &target)?));
         }
         self.values(&mut rules)?;
         self.numbers(&mut rules)?;
@@ -77,6 +79,9 @@ impl Rules<'_, '_, '_> {
         self.arrays(&mut rules)?;
         self.objects(&mut rules)?;
         self.combinations(&mut rules)?;
+        // They look at what all others leave.
+        rules.extend(self.schema("unevaluatedItems")?.map(Rule::UnevaluatedItems));
+        rules.extend(self.schema("unevaluatedProperties")?.map(Rule::UnevaluatedProperties));
         Ok(rules)
     }
 
@@ -84,8 +89,8 @@ impl Rules<'_, '_, '_> {
         format!("at `#{}`: `{keyword}` must be {expected}", self.place)
     }
 
-    fn reference(&mut self, target: &str) -> Result<Ref, String> {
-        let nowhere = || self.wrong("$ref", &format!("a place in the schema itself, found `{target}`"));
+    fn reference(&mut self, keyword: &str, target: &str) -> Result<Ref, String> {
+        let nowhere = || self.wrong(keyword, &format!("a place in the schema itself, found `{target}`"));
         let pointer = self.compiler.resources.find(self.place, target).ok_or_else(nowhere)?;
         let source = self.compiler.root.pointer(&pointer).ok_or_else(nowhere)?;
         let source = source.clone();

@@ -42,6 +42,11 @@ impl Resources {
         self.places.get(&target).cloned()
     }
 
+    /// Whether a schema with an `$id` of its own lies inside another.
+    pub(super) fn are_several(&self) -> bool {
+        self.bases.keys().any(|place| !place.is_empty())
+    }
+
     /// The URI that references at `place` start from: that of the innermost schema around it that has one.
     fn base(&self, mut place: &str) -> &str {
         loop {

@@ -1,8 +1,9 @@
 //! JSON Schema: the assertions of drafts 4 to 2020-12, compiled once and checked against values.
 //!
-//! References lead to places of the schema itself (`resources.rs`): nothing is fetched. Patterns are those of `regex-lite`, linear in
-//! time. `format` is asserted for the formats in `format.rs`. What is not known is ignored, as the standard
-//! says, but for `$ref`s that lead nowhere, `$dynamicRef` and `unevaluated*`, which restrict: they don't compile.
+//! References lead to places of the schema itself (`resources.rs`): nothing is fetched. Patterns are those of
+//! `regex-lite`, linear in time. `format` is asserted for the formats in `format.rs`. What is not known is ignored,
+//! as the standard says, but for references that lead nowhere, and `$dynamicRef` and `$recursiveRef` in a schema
+//! of several resources: these restrict, so they don't compile.
 
 use std::collections::HashMap;
 
@@ -61,12 +62,23 @@ pub(super) enum Rule {
     MaxLength(usize),
     Pattern(Regex),
     Format(Format),
-    Items { prefix: Vec<Ref>, rest: Option<Ref> },
-    Contains { schema: Ref, min: usize, max: usize },
+    Items {
+        prefix: Vec<Ref>,
+        rest: Option<Ref>,
+    },
+    Contains {
+        schema: Ref,
+        min: usize,
+        max: usize,
+    },
     MinItems(usize),
     MaxItems(usize),
     UniqueItems,
-    Properties { named: HashMap<String, Ref>, patterns: Vec<(Regex, Ref)>, others: Option<Ref> },
+    Properties {
+        named: HashMap<String, Ref>,
+        patterns: Vec<(Regex, Ref)>,
+        others: Option<Ref>,
+    },
     PropertyNames(Ref),
     Required(Vec<String>),
     MinProperties(usize),
@@ -77,8 +89,16 @@ pub(super) enum Rule {
     AnyOf(Vec<Ref>),
     OneOf(Vec<Ref>),
     Not(Ref),
-    If { condition: Ref, then: Option<Ref>, otherwise: Option<Ref> },
+    If {
+        condition: Ref,
+        then: Option<Ref>,
+        otherwise: Option<Ref>,
+    },
     Reference(Ref),
+    /// Behind all others.
+    UnevaluatedItems(Ref),
+    /// Behind all others.
+    UnevaluatedProperties(Ref),
 }
 
 /// A type of JSON.

@@ -180,6 +180,52 @@ fn texts_against_a_schema() {
     "#);
 }
 
+/// Most of it after the public test suite of the standard, draft 2020-12.
+#[test]
+fn what_no_other_rule_looks_at() {
+    run(r##"
+        for _, case in ipairs({
+            -- schema, what fits, what does not
+            {'{"properties":{"a":{}},"unevaluatedProperties":false}', {'{"a":1}', '{}', '[1]', '1'}, {'{"a":1,"b":2}'}},
+            {'{"properties":{"a":{}},"unevaluatedProperties":{"type":"string"}}', {'{"a":1,"b":"x"}'}, {'{"b":2}'}},
+            {'{"patternProperties":{"^a":{}},"unevaluatedProperties":false}', {'{"ab":1}'}, {'{"b":2}'}},
+            {'{"additionalProperties":true,"unevaluatedProperties":false}', {'{"ab":1}'}, {}},
+            {'{"properties":{"a":{}},"allOf":[{"properties":{"b":{}}}],"unevaluatedProperties":false}', {'{"a":1,"b":2}'}, {'{"c":1}'}},
+            {'{"anyOf":[{"properties":{"b":{"const":1}},"required":["b"]},{"properties":{"c":{}},"required":["c"]}],"unevaluatedProperties":false}',
+                {'{"b":1}', '{"c":1}', '{"b":1,"c":2}'}, {'{"b":2,"c":2}', '{"b":1,"d":1}'}},
+            {'{"oneOf":[{"properties":{"b":{}},"required":["b"]},{"properties":{"c":{}},"required":["c"]}],"unevaluatedProperties":false}',
+                {'{"b":1}', '{"c":1}'}, {'{"b":1,"d":1}'}},
+            {'{"if":{"properties":{"k":{"const":"then"}},"required":["k"]},"then":{"properties":{"t":{}}},"else":{"properties":{"e":{}}},"unevaluatedProperties":false}',
+                {'{"k":"then","t":1}', '{"e":1}'}, {'{"k":"then","e":1}', '{"k":"no","e":1}', '{"t":1}'}},
+            {'{"not":{"not":{"properties":{"b":{}}}},"unevaluatedProperties":false}', {'{}'}, {'{"b":1}'}},
+            {'{"dependentSchemas":{"a":{"properties":{"b":{}}}},"properties":{"a":{}},"unevaluatedProperties":false}', {'{"a":1,"b":2}'}, {'{"b":1}'}},
+            {'{"$ref":"#/$defs/b","properties":{"a":{}},"unevaluatedProperties":false,"$defs":{"b":{"properties":{"b":{}}}}}', {'{"a":1,"b":2}'}, {'{"c":1}'}},
+            {'{"allOf":[{"properties":{"a":{}},"unevaluatedProperties":true}],"unevaluatedProperties":false}', {'{"a":1,"b":2}'}, {}},
+            -- Cousins see nothing of each other.
+            {'{"allOf":[{"properties":{"a":{}}},{"unevaluatedProperties":false}]}', {'{}'}, {'{"a":1}'}},
+            {'{"prefixItems":[{}],"unevaluatedItems":false}', {'[1]', '[]', '{"a":1}'}, {'[1,2]'}},
+            {'{"items":{},"unevaluatedItems":false}', {'[1,2]'}, {}},
+            {'{"prefixItems":[{}],"allOf":[{"prefixItems":[{},{}]}],"unevaluatedItems":{"type":"number"}}', {'["a","b",3]'}, {'["a","b","c"]'}},
+            {'{"contains":{"type":"string"},"unevaluatedItems":{"type":"number"}}', {'["a",1]'}, {'["a",true]'}},
+            {'{"type":"object","properties":{"next":{"$dynamicRef":"#node"}},"$dynamicAnchor":"node","unevaluatedProperties":false}',
+                {'{"next":{"next":{}}}'}, {'{"next":{"other":1}}'}},
+            {'{"type":"object","additionalProperties":{"$recursiveRef":"#"}}', {'{"a":{"b":{}}}'}, {'{"a":{"b":1}}'}},
+        }) do
+            for _, text in ipairs(case[2]) do
+                local ok, err = json.validate(case[1], json.decode(text))
+                assert(ok == true, case[1] .. " " .. text .. " " .. tostring(err))
+            end
+            for _, text in ipairs(case[3]) do
+                assert(json.validate(case[1], json.decode(text)) == false, case[1] .. " " .. text)
+            end
+        end
+        local _, err = json.validate('{"properties":{"a":{}},"unevaluatedProperties":false}', {a = 1, b = 2})
+        assert(err:message() == "validation failed: at `/b`: nothing is allowed here", err:message())
+        -- What refers to itself ends.
+        fails(errors.INVALID, "too complex", json.validate('{"$ref":"#","unevaluatedProperties":false}', {a = 1}))
+    "##);
+}
+
 #[test]
 fn schemas_that_do_not_compile() {
     run(r##"
@@ -192,9 +238,12 @@ fn schemas_that_do_not_compile() {
             {{["$ref"] = "#none"}, "`$ref` must be a place in the schema itself"},
             {{["$id"] = "https://example.com/a", ["$ref"] = "b"}, "found `b`"},
             {{["$ref"] = "https://json-schema.org/draft/2020-12/schema"}, "a place in the schema itself"},
-            {{["$dynamicRef"] = "#node"}, "`$dynamicRef`"},
+            {{["$dynamicRef"] = "#node"}, "`$dynamicRef` must be a place in the schema itself"},
+            {{["$recursiveRef"] = "#none"}, "`$recursiveRef` must be a place in the schema itself"},
+            {'{"$id":"https://a.example","$ref":"b","$defs":{"b":{"$id":"b","$dynamicRef":"#"}}}',
+                "at `#/$defs/b`: `$dynamicRef` must be left out in a schema with several `$id`s"},
             {'{"$defs":{"a":{"$anchor":"x"},"b":{"$anchor":"x"}}}', "`#x` names the schema at"},
-            {{unevaluatedProperties = false}, "not supported"},
+            {{unevaluatedProperties = 1}, "at `#/unevaluatedProperties`: a schema must be"},
             {{properties = 1}, "`properties` must be an object"},
             {{allOf = 1}, "`allOf` must be an array of schemas"},
             {{maxItems = -1}, "`maxItems` must be a non-negative integer"},
