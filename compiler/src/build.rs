@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use registry_schema::authored::wasm::Results;
 use registry_schema::engine::{COMPILER_VERSION, EngineOptions};
-use registry_schema::manifest::{self, Body, COMPONENTS_DIR, FileRecord, Head};
+use registry_schema::manifest::{self, AUTHORED_DIR, Body, COMPONENTS_DIR, FileRecord, Head};
 use registry_schema::{Digest, EntryId, Target};
 
 use crate::bundle::{NewFile, Output};
@@ -112,14 +112,16 @@ fn run(
         return None;
     }
     let (components, _) = distinct(&planned);
-    let described = match describe(&components) {
+    let described = match describe(&components).and_then(|it| Ok((it, authored(&registry, &planned)?))) {
         Ok(described) => described,
         Err(error) => {
             diagnostics.push(not_written(&error.to_string()));
             return None;
         }
     };
-    let others: Vec<&Carried> = [&described].into_iter().chain(&embedded).chain(&lua.files).collect();
+    let (described, authored) = &described;
+    let others: Vec<&Carried> =
+        [described].into_iter().chain(authored).chain(&embedded).chain(&lua.files).collect();
     let entries = entries(&registry, &planned, &lua);
     let body = body(&registry, entries, &components, &compiled, &others, targets);
     let files: Vec<NewFile<'_>> = compiled
@@ -181,6 +183,18 @@ fn describe(components: &[&ComponentInfo]) -> Result<Carried, serde_json::Error>
     let records: Vec<_> = components.iter().map(|component| component.record()).collect();
     let bytes = serde_json::to_vec(&records)?;
     Ok(Carried { path: format!("{COMPONENTS_DIR}/{}.json", Digest::of(&bytes)), bytes })
+}
+
+/// The file with the fields of WebAssembly entries, if there are any.
+fn authored(registry: &Registry, planned: &[Planned]) -> Result<Option<Carried>, serde_json::Error> {
+    let entries = planned.iter().filter_map(|planned| registry.entries.get(&planned.id));
+    let fields: BTreeMap<String, _> =
+        entries.map(|entry| (entry.id.to_string(), entry.data.to_json())).collect();
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let bytes = serde_json::to_vec(&fields)?;
+    Ok(Some(Carried { path: format!("{AUTHORED_DIR}/{}.json", Digest::of(&bytes)), bytes }))
 }
 
 /// Every entry, sorted by id.

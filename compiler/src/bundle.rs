@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use registry_schema::Digest;
 use registry_schema::envelope::{to_bytes, to_signed_bytes};
-use registry_schema::manifest::{ARTIFACTS_DIR, Body, COMPONENTS_DIR, EMBEDDED_DIR, LUA_DIR, MANIFEST_FILE};
+use registry_schema::manifest::{
+    ARTIFACTS_DIR, AUTHORED_DIR, Body, COMPONENTS_DIR, EMBEDDED_DIR, LUA_DIR, MANIFEST_FILE,
+};
 use registry_schema::{EntryId, Target};
 use rustix::fs::{FlockOperation, OFlags};
 
@@ -122,7 +124,7 @@ impl Output {
         let mut named: BTreeSet<PathBuf> =
             body.artifacts.iter().map(|artifact| self.folder.join(artifact.path())).collect();
         named.extend(body.head.files.keys().map(|path| self.folder.join(path)));
-        for folder in [ARTIFACTS_DIR, COMPONENTS_DIR, LUA_DIR, EMBEDDED_DIR] {
+        for folder in [ARTIFACTS_DIR, COMPONENTS_DIR, AUTHORED_DIR, LUA_DIR, EMBEDDED_DIR] {
             let entries = walkdir::WalkDir::new(self.folder.join(folder)).contents_first(true);
             for entry in entries.into_iter().filter_map(Result::ok) {
                 let relative = entry.path().strip_prefix(&self.folder).unwrap_or(entry.path());
@@ -222,7 +224,7 @@ fn is_ours(path: &Path) -> bool {
     match parts.as_deref() {
         Some([.., file]) if file.starts_with(TEMPORARY) => true,
         Some([ARTIFACTS_DIR, target, file]) => target.parse::<Target>().is_ok() && named(file, ".cwasm"),
-        Some([COMPONENTS_DIR, file]) => named(file, ".json"),
+        Some([COMPONENTS_DIR | AUTHORED_DIR, file]) => named(file, ".json"),
         Some([LUA_DIR, file]) => named(file, ".lua"),
         Some([EMBEDDED_DIR, entry, digest, _, ..]) => entry.parse::<EntryId>().is_ok() && is_digest(digest),
         _ => false,
@@ -276,6 +278,7 @@ mod tests {
         for ours in [
             format!("artifacts/x86_64-unknown-linux-gnu:v2/{digest}.cwasm"),
             format!("components/{digest}.json"),
+            format!("authored/{digest}.json"),
             format!("lua/{digest}.lua"),
             format!("fs/app:assets/{digest}/css/site.css"),
             "artifacts/x86_64-unknown-linux-gnu:v2/.tmp-7-0".to_owned(),
@@ -289,6 +292,7 @@ mod tests {
             "fs/data/db",
             "fs/a:b/x/y",
             "components/ui/a.json",
+            "authored/notes.json",
         ] {
             assert!(!is_ours(Path::new(other)), "{other}");
         }

@@ -5,10 +5,14 @@
 
 mod fit;
 
+#[cfg(feature = "lua")]
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "lua")]
+use std::sync::OnceLock;
 
 use registry_schema::envelope::{Envelope, ManifestError};
 use registry_schema::manifest::{
@@ -18,6 +22,7 @@ use registry_schema::manifest_file::Manifest;
 use registry_schema::{Digest, Profile, Target};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 
 use crate::config::Options;
 use crate::error::OpenError;
@@ -27,6 +32,10 @@ use crate::machine::{Machine, PassedOver};
 use crate::mapping::{self, ArtifactError, Expected};
 use crate::trust::{self, Denied};
 
+/// The fields of entries by id.
+#[cfg(feature = "lua")]
+pub(crate) type Authored = BTreeMap<String, serde_json::Value>;
+
 /// An opened bundle.
 #[derive(Debug)]
 pub struct Bundle {
@@ -35,6 +44,9 @@ pub struct Bundle {
     manifest: Manifest,
     target: Option<Target>,
     denied: Denied,
+    /// Read when code first asks for it, and kept.
+    #[cfg(feature = "lua")]
+    authored: OnceLock<Authored>,
     /// Held for life; `None` where the bundle lies on a file system that nobody can write.
     _lock: Option<OwnedFd>,
 }
@@ -112,7 +124,16 @@ impl Bundle {
         let envelope = Envelope::read(read_manifest(file, &manifest_path)?).map_err(refused)?;
         accept(&envelope)?;
         let manifest = Manifest::open(envelope).map_err(refused)?;
-        Ok(Self { path, folder, manifest, target: None, denied: Denied::default(), _lock: lock })
+        Ok(Self {
+            path,
+            folder,
+            manifest,
+            target: None,
+            denied: Denied::default(),
+            #[cfg(feature = "lua")]
+            authored: OnceLock::new(),
+            _lock: lock,
+        })
     }
 
     /// The manifest.
@@ -170,15 +191,45 @@ impl Bundle {
     /// # Errors
     /// When the file is missing, damaged or malformed; the message says which.
     pub fn components(&self) -> Result<Vec<Component>, String> {
-        let prefix = format!("{COMPONENTS_DIR}/");
+        Ok(self.read_one_of(COMPONENTS_DIR)?.unwrap_or_default())
+    }
+
+    /// The fields of WebAssembly entries as their author wrote them, by id; none in a bundle of an earlier
+    /// compiler.
+    ///
+    /// # Errors
+    /// When the file is missing, damaged or malformed; the message says which.
+    #[cfg(feature = "lua")]
+    pub(crate) fn authored(&self) -> Result<&Authored, String> {
+        if let Some(authored) = self.authored.get() {
+            return Ok(authored);
+        }
+        let read = self.read_one_of(registry_schema::manifest::AUTHORED_DIR)?;
+        Ok(self.authored.get_or_init(|| read.unwrap_or_default()))
+    }
+
+    /// What the one file below `folder` says, if there is one.
+    fn read_one_of<T: DeserializeOwned>(&self, folder: &str) -> Result<Option<T>, String> {
         let mut files = self.manifest.head().files.iter();
-        let Some((path, record)) = files.find(|(path, _)| path.starts_with(&prefix)) else {
-            return Ok(Vec::new());
-        };
+        let below = |path: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let Some((path, record)) = files.find(|(path, _)| below(path)) else { return Ok(None) };
         let expected = Expected { digest: record.digest, size: record.size };
         let bytes = self.read_file(path, expected).map_err(|error| format!("`{path}`: {error}"))?;
         let text = str::from_utf8(&bytes).map_err(|error| format!("`{path}`: {error}"))?;
-        serde_json::from_str(text).map_err(|error| format!("`{path}`: {error}"))
+        serde_json::from_str(text).map(Some).map_err(|error| format!("`{path}`: {error}"))
+    }
+
+    /// The text of a Lua source, without its types.
+    ///
+    /// # Errors
+    /// When the file is missing or damaged; the message says which.
+    #[cfg(feature = "lua")]
+    pub(crate) fn lua_source(&self, source: Digest) -> Result<Vec<u8>, String> {
+        let path = lua_path(source);
+        let record = self.manifest.head().files.get(&path);
+        let record = record.ok_or_else(|| format!("the bundle has no `{path}`"))?;
+        let expected = Expected { digest: record.digest, size: record.size };
+        self.read_file(&path, expected).map_err(|error| format!("`{path}`: {error}"))
     }
 
     /// Opens a file of the bundle read-only, without following links.

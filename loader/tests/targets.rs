@@ -91,7 +91,7 @@ fn verify_says_why_the_others_are_passed_over() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loader"));
     let output = command.arg("--bundle").arg(built.as_ref()).arg("verify").output().unwrap();
     let (code, stdout, stderr) = support::outcome(&output);
-    assert_eq!((code, stdout.as_str()), (Some(0), &*format!("4 files and 1 entries are good ({host})\n")));
+    assert_eq!((code, stdout.as_str()), (Some(0), &*format!("5 files and 1 entries are good ({host})\n")));
     let pulley = if cfg!(feature = "pulley") {
         format!("`{host}` runs faster here")
     } else {

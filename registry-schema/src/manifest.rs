@@ -23,6 +23,9 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 pub const ARTIFACTS_DIR: &str = "artifacts";
 /// Folder of the file that describes the components; its name is its digest.
 pub const COMPONENTS_DIR: &str = "components";
+/// Folder of the file with the fields of WebAssembly entries as they were written, a JSON object by id; its name
+/// is its digest. Nobody but code that reads the registry needs them, so they are not in the manifest.
+pub const AUTHORED_DIR: &str = "authored";
 /// Folder of the `fs.embed` files inside a bundle.
 pub const EMBEDDED_DIR: &str = "fs";
 /// Folder of the Lua sources inside a bundle.
@@ -246,7 +249,8 @@ pub struct Entry {
     /// `base` may mean it, and only if it is not the root itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_folder: Option<String>,
-    /// Its other fields, for all other kinds; for Lua kinds those that [`LuaEntry`] does not have.
+    /// Its other fields, for all other kinds; for Lua kinds those that [`LuaEntry`] does not have. Those of
+    /// WebAssembly kinds are in the file of [`AUTHORED_DIR`].
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub data: serde_json::Value,
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mlua::{Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table as LuaTable, Value};
-use registry_schema::manifest::{Entry, LuaEntry, LuaImport, lua_path};
+use registry_schema::manifest::{Entry, LuaImport};
 use registry_schema::{EntryId, ErrorKind};
 
 use super::host::{Host, WAITING};
@@ -16,7 +16,6 @@ use crate::config::{
 use crate::error::Error;
 use crate::guest_log::Stream;
 use crate::loader::Inner;
-use crate::mapping::{self, Expected};
 use crate::pool::Patience;
 use crate::pool::bound::{Bound, Place};
 
@@ -246,7 +245,7 @@ fn load(lua: &Lua, inner: &Inner, id: &str) -> Result<LuaTable, Error> {
         return Err(Error::new(ErrorKind::Unavailable, message));
     }
     let entry = entry.lua.ok_or_else(missing)?;
-    let source = source(inner, &entry).map_err(|problem| internal(&problem))?;
+    let source = inner.bundle.lua_source(entry.source).map_err(|problem| internal(&problem))?;
     // On one line with the first of the source, so that line numbers stay.
     let wrapped = [b"return function(_ENV, require, ...) ", source.as_slice(), b"\nend"].concat();
     let compiled = || {
@@ -273,16 +272,6 @@ fn load(lua: &Lua, inner: &Inner, id: &str) -> Result<LuaTable, Error> {
         Ok(chunk)
     };
     compiled().map_err(|error: mlua::Error| internal(&error))
-}
-
-fn source(inner: &Inner, entry: &LuaEntry) -> Result<Vec<u8>, String> {
-    let path = lua_path(entry.source);
-    let bundle = &inner.bundle;
-    let files = &bundle.manifest().head().files;
-    let record = files.get(&path).ok_or_else(|| format!("the bundle has no `{path}`"))?;
-    let expected = Expected { digest: record.digest, size: record.size };
-    let bytes = bundle.open_file(&path).and_then(|file| mapping::read_checked(file, expected));
-    bytes.map_err(|error| format!("`{path}`: {error}"))
 }
 
 /// Name in the registry of the function that makes a channel of a size.

@@ -1,12 +1,14 @@
 //! Modules inside real invocations: what waits lets others run, and what an invocation leaves behind is gone
 //! in the next.
 
+use loader::registry_schema::manifest::lua_path;
+use loader::trust::{DenyList, Trust};
 use loader::{Context, Data, ErrorKind, Loader, Options};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::shared::{App, lua};
-use crate::support::{Built, Registry};
+use crate::shared::{App, lua, process};
+use crate::support::{Built, ECHO, Registry, replace};
 
 const MODULES: &str = "modules: [time, json, fs, registry, logger]";
 
@@ -181,6 +183,99 @@ async fn the_registry_and_the_log() {
         end"#);
     assert_eq!(app.f().await.to_json().unwrap(), json!(["app:f", "function.lua", "UNAVAILABLE"]));
     assert_eq!(app.logged(), ["[app:f] INFO x: found n=1"]);
+}
+
+/// Fields of every kind are those that their author wrote; sources of Lua are those that run.
+#[tokio::test]
+async fn the_registry_has_what_entries_were_written_with() {
+    let more = "imports: [\"wasi:random\"]\nlimits: {max_execution_ms: 5}\nown: {note: [1, 2]}";
+    let text = "(module (func (export \"one\") (result i32) i32.const 1))";
+    let registry = Registry::new()
+        .guest("echo", ECHO, "echo-s8", more)
+        .wat("one", text, "wit: \"one: func() -> s32\"\nmethod: one\npool: {type: inline}")
+        .entries("- {name: free, kind: registry.entry, value: 1}");
+    let worker = "local n: number = 1\nreturn function() return n end";
+    let registry = process(registry, "worker", worker, "own: mine\nlifecycle: {auto_start: false}");
+    let source = r#"
+        local registry = require("registry")
+        return function(id)
+            if id then return assert(registry.get(id)).data end
+            local sources = {}
+            for i, entry in ipairs(registry.find({[".ns"] = "app"})) do
+                sources[i] = entry.id .. " " .. tostring(entry.data.source and #entry.data.source)
+            end
+            return sources
+        end"#;
+    let built = lua(registry, "f", source, MODULES).build();
+    let size = |name: &str| {
+        let entry =
+            built.body().entries.into_iter().find(|entry| entry.id.to_string() == format!("app:{name}"));
+        std::fs::metadata(built.join(&lua_path(entry.unwrap().lua.unwrap().source))).unwrap().len()
+    };
+    let sizes = [("f", size("f")), ("worker", size("worker"))];
+    let app = App::open(built, Options::default());
+    let data = async |id: &str| app.call("app:f", vec![Data::from(id)]).await.unwrap().to_json().unwrap();
+
+    let echo = data("app:echo").await;
+    let hash = echo["hash"].as_str().unwrap();
+    assert!(hash.starts_with("sha256:") && hash.len() == 71, "{hash}");
+    let expected = json!({
+        "fs": "files", "path": "/echo.wasm", "hash": hash, "method": "echo-s8", "imports": ["wasi:random"],
+        "limits": {"max_execution_ms": 5}, "own": {"note": [1, 2]},
+    });
+    assert_eq!(echo, expected);
+    let expected = json!({
+        "source": format!("{text}\n"), "wit": "one: func() -> s32", "method": "one", "pool": {"type": "inline"},
+    });
+    assert_eq!(data("app:one").await, expected);
+    assert_eq!(data("app:free").await, json!({"value": 1}));
+    let expected = json!({
+        "source": "local n         = 1\nreturn function() return n end\n", "own": "mine",
+        "lifecycle": {"auto_start": false},
+    });
+    assert_eq!(data("app:worker").await, expected);
+
+    let found = app.f().await.to_json().unwrap();
+    let [f, worker] = sizes.map(|(name, size)| format!("app:{name} {size}"));
+    let one = format!("app:one {}", text.len() + 1);
+    assert_eq!(found, json!(["app:echo nil", f, "app:files nil", "app:free nil", one, worker]));
+}
+
+/// A source that is damaged is an error of who asks for it, and of nobody else.
+#[tokio::test]
+async fn the_registry_tells_of_damaged_sources() {
+    let source = r#"
+        local registry = require("registry")
+        return function()
+            local entry, err = registry.get("app:other")
+            local all, problem = registry.find({})
+            return {entry == nil, err:kind(), all == nil, problem:kind(), registry.get("app:f").kind}
+        end"#;
+    let registry = lua(Registry::new(), "other", "return function() end", "");
+    let built = lua(registry, "f", source, MODULES).build();
+    let entry = built.body().entries.into_iter().find(|entry| entry.id.to_string() == "app:other").unwrap();
+    replace(&built.join(&lua_path(entry.lua.unwrap().source)), b"return function() return 'other' end\n");
+    let app = App::open(built, Options::default());
+    let expected = json!([true, "INTERNAL", true, "INTERNAL", "function.lua"]);
+    assert_eq!(app.f().await.to_json().unwrap(), expected);
+}
+
+/// What a deny list has is read by nobody, and everything else is found.
+#[tokio::test]
+async fn the_registry_leaves_denied_sources_out() {
+    let source = r#"
+        local registry = require("registry")
+        return function()
+            local all = assert(registry.find({}))
+            return {#all, type(all[1].data.source), type(all[2].data.source), all[2].data.own}
+        end"#;
+    let registry = lua(Registry::new(), "other", "return function() end", "own: 1");
+    let built = lua(registry, "f", source, MODULES).build();
+    let entry = built.body().entries.into_iter().find(|entry| entry.id.to_string() == "app:other").unwrap();
+    let list = format!("file blake3:{} burnt", entry.lua.unwrap().source);
+    let trust = Trust { denied: DenyList::parse(&list).unwrap(), ..Trust::default() };
+    let app = App::open(built, Options { trust, ..Options::default() });
+    assert_eq!(app.f().await.to_json().unwrap(), json!([2, "string", "nil", 1]));
 }
 
 /// A change to a module, or to what hangs on an object of one, is not seen by the next invocation.

@@ -105,20 +105,23 @@ fn an_artifact_that_is_gone_or_no_file_ends_its_entries_alone() {
     );
 }
 
-/// The description of the components is for `inspect`: no call needs it.
+/// The description of the components is for `inspect`, and what authors wrote for `registry`: no call needs them.
 #[test]
 fn a_damaged_file_that_is_no_artifact_ends_no_entry() {
-    let built = small();
-    let path = built.body().head.files.into_keys().next().expect("the components are described");
-    let mut bytes = fs::read(built.join(&path)).unwrap();
-    let expected = Digest::of(&bytes);
-    bytes[0] ^= 1;
-    replace(&built.join(&path), &bytes);
-    let loader = Loader::open(&built).unwrap();
-    assert_eq!(loader.call_blocking("app:answer", &[]).unwrap(), Some(Val::U32(42)));
-    let found = Digest::of(&bytes);
-    let problem = format!("the manifest says blake3:{expected}, the file has blake3:{found}");
-    assert_eq!(loader.verify().unwrap().faults, [Fault::File { path, problem }]);
+    let paths: Vec<String> = small().body().head.files.into_keys().collect();
+    assert!(paths[0].starts_with("authored/") && paths[1].starts_with("components/"), "{paths:?}");
+    for path in paths {
+        let built = small();
+        let mut bytes = fs::read(built.join(&path)).unwrap();
+        let expected = Digest::of(&bytes);
+        bytes[0] ^= 1;
+        replace(&built.join(&path), &bytes);
+        let loader = Loader::open(&built).unwrap();
+        assert_eq!(loader.call_blocking("app:answer", &[]).unwrap(), Some(Val::U32(42)));
+        let found = Digest::of(&bytes);
+        let problem = format!("the manifest says blake3:{expected}, the file has blake3:{found}");
+        assert_eq!(loader.verify().unwrap().faults, [Fault::File { path, problem }]);
+    }
 }
 
 #[test]

@@ -49,7 +49,11 @@ fn a_change_in_any_region_of_any_file_is_found() {
     assert_eq!(damaged(&built), [""; 0]);
     let used = built.artifact("a").path();
     let all = files(&built);
-    assert_eq!(all.len(), 7, "two components for two targets, their description, Lua and an embedded file");
+    assert_eq!(
+        all.len(),
+        8,
+        "two components for two targets, two files about them, Lua and an embedded file"
+    );
     for path in all {
         let file = built.join(&path);
         let good = fs::read(&file).unwrap();

@@ -1,24 +1,25 @@
 //! The module `registry` (`en/lua/core/registry.md`), over the entries of the bundle.
 //!
 //! A bundle is one version, number 1: nothing changes while it is served. So a snapshot is the bundle
-//! itself, changes can be collected, and applying them is `UNAVAILABLE`. Entries are as the compiler
-//! recorded them, placeholders unresolved. One entry is found at once; what reads all of them reads on a
-//! thread that may block.
+//! itself, changes can be collected, and applying them is `UNAVAILABLE`. Entries are as their author wrote
+//! them, placeholders unresolved, but for Lua: the source is the one that runs, without its types, and ids in
+//! `imports` are whole. One entry is found at once; what reads all of them reads on a thread that may block.
 
 mod changes;
 mod filter;
+mod payload;
 
 use mlua::{
     AnyUserData, Lua, MetaMethod, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value,
 };
 use registry_schema::manifest::Entry;
 use registry_schema::{EntryId, ErrorKind};
-use serde_json::json;
 
 use self::changes::Changes;
 use self::filter::Filter;
+use self::payload::Payload;
 use super::arguments::{bad, invalid, string};
-use super::held::hold_or_raise;
+use super::held::{Held, hold_or_raise};
 use super::permission::allowed;
 use crate::data::Data;
 use crate::error::Error;
@@ -127,8 +128,9 @@ fn get(lua: &Lua, host: &Host, id: &Value) -> mlua::Result<MultiValue> {
     let found = id.parse::<EntryId>().map_err(|_| missing());
     let found =
         found.and_then(|id| Ok(inner.bundle.manifest().entry(&id)?)).and_then(|it| it.ok_or_else(missing));
-    match found {
-        Ok(entry) => error::answer(lua, Ok(to_lua(lua, &entry)?)),
+    let held = Held::of(lua);
+    match found.and_then(|entry| Ok((payload::of(&inner.bundle, &entry, &held)?, entry))) {
+        Ok((payload, entry)) => error::answer(lua, Ok(to_lua(lua, &entry, &payload.data)?)),
         Err(error) => error::pair(lua, error),
     }
 }
@@ -160,12 +162,17 @@ fn find(lua: &Lua, host: &Host, filter: &Value, errors: Errors) -> mlua::Result<
 fn read(lua: &Lua, host: &Host, filter: Filter, errors: Errors) -> mlua::Result<Answer> {
     let (inner, host) = (host.inner()?, host.clone());
     let share = hold_or_raise(lua, inner.bundle.manifest().entry_count() * ENTRY_BYTES)?;
+    let held = Held::of(lua);
     let reading = tokio::task::spawn_blocking(move || {
         let entries = inner.bundle.manifest().entries().filter(|entry| match entry {
             Ok(entry) => filter.takes(entry),
             Err(_) => true,
         });
-        entries.collect::<Result<Vec<Entry>, _>>().map_err(Error::from)
+        let entries = entries.map(|entry| {
+            let entry = entry.map_err(Error::from)?;
+            Ok((payload::of(&inner.bundle, &entry, &held)?, entry))
+        });
+        entries.collect::<Result<Vec<(Payload, Entry)>, Error>>()
     });
     Ok(Answer::later(reading, move |lua, read| {
         let ended =
@@ -177,40 +184,21 @@ fn read(lua: &Lua, host: &Host, filter: Filter, errors: Errors) -> mlua::Result<
         };
         let _share = share;
         let found = lua.create_table()?;
-        for entry in &entries {
+        for (payload, entry) in &entries {
             if allowed(&host, "registry.get", &entry.id.to_string())?.is_ok() {
-                found.raw_push(to_lua(lua, entry)?)?;
+                found.raw_push(to_lua(lua, entry, &payload.data)?)?;
             }
         }
         Ok(MultiValue::from_iter([Value::Table(found), Value::Nil]))
     }))
 }
 
-fn to_lua(lua: &Lua, entry: &Entry) -> mlua::Result<Table> {
+fn to_lua(lua: &Lua, entry: &Entry, data: &serde_json::Value) -> mlua::Result<Table> {
     let table = lua.create_table_with_capacity(0, 4)?;
     table.raw_set("id", entry.id.to_string())?;
     table.raw_set("kind", entry.kind.as_str())?;
     table.raw_set("meta", convert::to_lua(lua, &Data::from(&entry.meta))?)?;
-    let data = match (&entry.wasm, &entry.lua) {
-        (_, Some(lua)) => json!({
-            "method": lua.method,
-            "modules": lua.modules,
-            "imports": lua.imports,
-            "pool": lua.pool,
-        }),
-        (Some(wasm), _) => json!({
-            "method": wasm.export.to_string(),
-            "imports": wasm.grants,
-            "transport": wasm.transport,
-            "results": wasm.results,
-            "pool": wasm.pool,
-            "limits": wasm.limits,
-            "wasi": wasm.wasi,
-            "network": wasm.network,
-        }),
-        (None, None) => entry.data.clone(),
-    };
-    table.raw_set("data", convert::to_lua(lua, &Data::from(&data))?)?;
+    table.raw_set("data", convert::to_lua(lua, &Data::from(data))?)?;
     Ok(table)
 }
 
