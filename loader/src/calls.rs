@@ -142,7 +142,7 @@ impl Inner {
     ///
     /// # Errors
     /// `INVALID` for a malformed id, `PERMISSION_DENIED`, `NOT_FOUND`, `UNAVAILABLE` for what is not offered
-    /// here or nested too deep.
+    /// here or nested too deep, and when the loader is closed.
     pub(crate) fn target(self: &Arc<Self>, context: &Context, id: &str) -> Result<Target, Error> {
         // Refused before it is used: a caller learns nothing of what it may not call. What is known has an id that
         // was checked.
@@ -151,6 +151,7 @@ impl Inner {
             return Err(Error::new(ErrorKind::Invalid, format!("invalid function target: {id}")));
         }
         self.allowed(context, "funcs.call", id)?;
+        self.closing.check_nested(&id)?;
         if context.depth() >= CALL_DEPTH_MAX {
             let message = format!("`{id}` can't be called: {CALL_DEPTH_MAX} calls are nested already");
             return Err(Error::new(ErrorKind::Unavailable, message));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, ErrorKind, OpenError};
-use crate::loader::Loader;
+use crate::loader::{Loader, WeakLoader};
 use crate::supervisor::{Observer, Serving, Status, Supervisor};
 use crate::verify::Fault;
 
@@ -20,8 +20,8 @@ use crate::verify::Fault;
 pub struct Deployment {
     loader: Loader,
     serving: Serving,
-    /// Services of earlier bundles, until they have ended.
-    leaving: Vec<Serving>,
+    /// Services of earlier bundles, until they have ended, with their loaders, which they don't keep.
+    leaving: Vec<(WeakLoader, Serving)>,
     observer: Arc<Observer>,
 }
 
@@ -97,26 +97,33 @@ impl Deployment {
         let cold = next.warm_up().await?;
         notes.extend(cold.iter().map(|(id, error)| format!("`{id}` has no warm start: {}", error.message())));
         let serving = supervisor.observed(Arc::clone(&self.observer)).start()?;
-        self.leaving.retain(|serving| !serving.has_ended());
-        self.leaving.push(std::mem::replace(&mut self.serving, serving));
-        self.loader = next;
+        self.leaving.retain(|(_, serving)| !serving.has_ended());
+        let earlier = std::mem::replace(&mut self.loader, next);
+        self.leaving.push((earlier.downgrade(), std::mem::replace(&mut self.serving, serving)));
+        drop(earlier);
         self.serving.status().tried().await;
-        self.leaving.iter().for_each(Serving::leave);
+        self.leaving.iter().for_each(|(_, serving)| serving.leave());
         Ok(notes)
     }
 
-    /// Stops all services, also those of earlier bundles, within the setting `shutdown.timeout`.
+    /// Stops all services, also those of earlier bundles, within the setting `shutdown.timeout`. Meanwhile calls
+    /// from outside are refused, and afterwards all calls: see [`Loader::drain`] and [`Loader::close`].
     ///
     /// # Errors
     /// `TIMEOUT` when it was not enough; what still ran was ended.
     pub async fn stop(self) -> Result<(), Error> {
         let limit = self.loader.settings().shutdown.timeout;
         let mut stops = JoinSet::new();
-        for serving in self.leaving.into_iter().chain([self.serving]) {
+        let mut loaders = Vec::new();
+        for (loader, serving) in self.leaving.into_iter().chain([(self.loader.downgrade(), self.serving)]) {
+            loader.upgrade().iter().for_each(Loader::drain);
+            loaders.push(loader);
             stops.spawn(serving.stop());
         }
         let stopped = async { while stops.join_next().await.is_some() {} };
-        tokio::time::timeout(limit, stopped).await.map_err(|_| {
+        let stopped = tokio::time::timeout(limit, stopped).await;
+        loaders.iter().filter_map(WeakLoader::upgrade).for_each(|loader| loader.close());
+        stopped.map_err(|_| {
             let message = format!("services had not stopped after the `shutdown.timeout` of {limit:?}");
             Error::new(ErrorKind::Timeout, message)
         })

@@ -43,6 +43,7 @@ mod call;
 mod call_id;
 #[cfg(feature = "lua")]
 mod calls;
+mod closing;
 pub mod config;
 mod context;
 mod control_group;

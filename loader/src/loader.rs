@@ -18,6 +18,7 @@ use crate::bulk::Value;
 use crate::bundle::Bundle;
 #[cfg(feature = "lua")]
 use crate::calls::Retry;
+use crate::closing::Closing;
 use crate::config::{Allocation, BLOCKING_THREADS_MAX, Options};
 use crate::context::Context;
 #[cfg(feature = "lua")]
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) processes: Processes,
     #[cfg(all(feature = "http", any(feature = "lua", feature = "telemetry")))]
     pub(crate) listeners: crate::supervisor::Listeners,
+    pub(crate) closing: Closing,
     variables: Variables,
     copied_said: OnceLock<()>,
 }
@@ -216,7 +218,7 @@ impl Loader {
     ///
     /// # Errors
     /// Those of [`Loader::function`]; `INVALID` for wrong arguments, and what ended the guest: `TIMEOUT`,
-    /// `PERMISSION_DENIED`, `INTERNAL`.
+    /// `PERMISSION_DENIED`, `INTERNAL`. `UNAVAILABLE`, retryable, after [`Loader::drain`].
     pub async fn call(&self, id: &str, args: &[Val]) -> Result<Option<Val>, Error> {
         let function = self.inner.wasm_function(id)?;
         self.inner.call_typed(function, args, Context::default()).await
@@ -263,6 +265,7 @@ impl Loader {
     #[cfg(feature = "lua")]
     pub async fn call_data(&self, id: &str, args: Vec<Data>, context: Context) -> Result<Data, Error> {
         let callable = self.inner.callable(id)?;
+        self.inner.closing.check_outer(&id)?;
         crate::lua::call_data(&self.inner, callable, context, args).await
     }
 
@@ -332,6 +335,18 @@ impl Loader {
     /// The memory that guests have.
     pub fn memory(&self) -> MemorySnapshot {
         self.inner.budget.snapshot()
+    }
+
+    /// Begins the end: from now on calls of the embedding program fail with `UNAVAILABLE`, retryable. What runs
+    /// goes on, and may call. Stopping a `Deployment` does this first.
+    pub fn drain(&self) {
+        self.inner.closing.drain();
+    }
+
+    /// From now on all calls fail with `UNAVAILABLE`, retryable, those of code that still runs as well.
+    /// Stopping a `Deployment` does this last.
+    pub fn close(&self) {
+        self.inner.closing.close();
     }
 
     /// Keeps the current thread off the cores that `scheduler.wasm_isolation` reserves for worker classes, if it
@@ -498,6 +513,7 @@ impl Inner {
         args: &[Val],
         context: Context,
     ) -> Result<Option<Val>, Error> {
+        self.closing.check_outer(&function.id)?;
         let args = args.iter().cloned().map(Value::Val).collect();
         let result = self.call_wasm(function, context, args).await?;
         Ok(result.map(Val::from))
@@ -512,6 +528,7 @@ impl Inner {
         context: Context,
         stdio: Stdio,
     ) -> Result<Option<Val>, Error> {
+        self.closing.check_outer(&function.id)?;
         let args = args.iter().cloned().map(Value::Val).collect();
         Ok(self.run(function, context, args, stdio).await?.map(Val::from))
     }

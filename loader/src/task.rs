@@ -14,6 +14,7 @@ use registry_schema::{EntryId, ErrorKind};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::closing;
 use crate::error::Error;
 use crate::ticker::Ticker;
 
@@ -124,7 +125,10 @@ where
     match (&mut task.handle).await {
         Ok(Some(result)) => result,
         Err(error) if error.is_panic() => Err(panicked(id, error.into_panic())),
-        Ok(None) | Err(_) => Err(Error::new(ErrorKind::Canceled, format!("`{id}` was cancelled"))),
+        // Of a caller that is gone, who does not see it.
+        Ok(None) => Err(Error::new(ErrorKind::Canceled, format!("`{id}` was cancelled"))),
+        // Nobody else ends the task: its runtime shuts down.
+        Err(_) => Err(closing::refused(id)),
     }
 }
 
@@ -138,4 +142,34 @@ pub(crate) fn panicked(id: &EntryId, panic: Box<dyn Any + Send>) -> Error {
         },
     };
     Error::new(ErrorKind::Internal, format!("`{id}`: a host function panicked: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_shuts_down_leaves_a_retryable_error() {
+        let id: EntryId = "app:f".parse().unwrap();
+        let ticker = Ticker::new(crate::config::Ticking::Manual);
+        let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let here = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (started, has_started) = tokio::sync::oneshot::channel();
+        let call = async {
+            started.send(()).unwrap();
+            std::future::pending::<Result<(), Error>>().await
+        };
+        let handle = other.handle().clone();
+        let outcome = here.block_on(async {
+            let call = run_on(&handle, &id, &ticker, call);
+            let shutdown = async {
+                has_started.await.unwrap();
+                other.shutdown_background();
+            };
+            tokio::join!(call, shutdown).0
+        });
+        let error = outcome.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
+        assert_eq!(error.message(), "`app:f` can't run: the loader is shutting down");
+    }
 }

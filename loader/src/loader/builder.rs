@@ -10,6 +10,7 @@ use wasmtime::component::LinkerInstance;
 use super::{Inner, Loader};
 use crate::budget::Budget;
 use crate::bundle::Bundle;
+use crate::closing::Closing;
 use crate::config::Options;
 use crate::engines::Engines;
 use crate::environment::{Environment, Variables};
@@ -144,6 +145,7 @@ impl LoaderBuilder {
             processes: Processes::default(),
             #[cfg(all(feature = "http", any(feature = "lua", feature = "telemetry")))]
             listeners: previous.map(|previous| previous.listeners.clone()).unwrap_or_default(),
+            closing: Closing::default(),
             variables,
             copied_said: OnceLock::new(),
         };

@@ -196,6 +196,7 @@ impl Loader {
         terminal: Terminal,
     ) -> Result<Running, Refused> {
         let inner = self.inner();
+        inner.closing.check_outer(id)?;
         let program = inner.program(id)?;
         let (values, answer) = match &program {
             Program::Lua(_) => {

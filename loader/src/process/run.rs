@@ -144,8 +144,10 @@ impl Inner {
     ///
     /// # Errors
     /// `NOT_FOUND` and `INVALID` for entries that are not there or no process and host; `INVALID` for arguments
-    /// that a guest does not take; `ALREADY_EXISTS` for its name; `UNAVAILABLE` when there is no room for it.
+    /// that a guest does not take; `ALREADY_EXISTS` for its name; `UNAVAILABLE` when there is no room for it, and
+    /// when the loader is closed.
     pub(crate) fn spawn(self: &Arc<Self>, spawn: Spawn) -> Result<Arc<Process>, Error> {
+        self.closing.check_nested(&spawn.id)?;
         let program = self.program(&spawn.id)?;
         let host = self.process_host(&spawn.host)?;
         let (language, reads) = match &program {
