@@ -374,3 +374,25 @@ fn lua_sources_are_carried_once_without_their_types() {
     assert_eq!(lua_sources(&project).len(), 1);
     assert_eq!(lua_sources(&project)[0].1, "return {m = g}");
 }
+
+/// Bytecode is no source, as text in a definition or in a file of its own.
+#[test]
+fn bytecode_is_not_carried() {
+    let bytecode = mlua::Lua::new().load("return function() end").into_function().unwrap().dump(true);
+    let project = Project::new(&[1]);
+    fs::write(project.path("app/binary.lua"), &bytecode).unwrap();
+    // What a text can hold of it.
+    fs::write(project.path("app/head.lua"), "\u{1b}LuaT\0return function() end").unwrap();
+    for source in
+        ["file://binary.lua", "file://head.lua", "\\eLuaT return function() end", "return 1 \\eLuaT"]
+    {
+        let text =
+            format!("namespace: l\nentries:\n  - {{name: a, kind: function.lua, source: \"{source}\"}}\n");
+        fs::write(project.path("app/lua.yaml"), text).unwrap();
+        let report = build(&project.path("app"), &project.options(), &Progress::new(Show::Nothing));
+        assert!(report.written.is_none(), "{source}");
+        let errors: Vec<_> = report.diagnostics.iter().map(|diagnostic| diagnostic.code.as_str()).collect();
+        let expected = if source.ends_with("binary.lua") { "E0303" } else { "E0416" };
+        assert_eq!(errors, [expected], "{source}");
+    }
+}

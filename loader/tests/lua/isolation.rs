@@ -1,10 +1,12 @@
 //! No invocation sees a change of another, and none gets out of its limits.
 
-use loader::{Context, Data, ErrorKind};
+use loader::registry_schema::Digest;
+use loader::registry_schema::manifest::lua_path;
+use loader::{Context, Data, ErrorKind, Options};
 use tokio::time::{Duration, Instant};
 
 use crate::shared::{App, library, lua};
-use crate::support::Registry;
+use crate::support::{Built, Registry, replace};
 
 #[tokio::test]
 async fn no_change_of_one_invocation_is_seen_by_another() {
@@ -160,5 +162,54 @@ async fn methods_of_objects_can_not_be_replaced_for_others() {
     );
     for _ in 0..2 {
         assert_eq!(app.f().await, Data::from("sent"));
+    }
+}
+
+/// Bytecode could do what no source can. Sources are text, whatever a bundle says of itself.
+#[tokio::test]
+async fn bytecode_in_a_bundle_is_no_source() {
+    let lua_state = mlua::Lua::new();
+    let chunk = lua_state.load("return function() return 'escaped' end").into_function().unwrap();
+    let bytecode = chunk.dump(true);
+    assert!(bytecode.starts_with(b"\x1bLua"));
+    let registry = || {
+        let registry = lua(Registry::new(), "other", "return function() return 'fine' end", "");
+        lua(registry, "f", "return function() return 'source' end", "")
+    };
+    let path = |built: &Built| {
+        let entries = built.body().entries;
+        let entry = entries.into_iter().find(|entry| entry.id.to_string() == "app:f").unwrap();
+        lua_path(entry.lua.unwrap().source)
+    };
+    let as_it_is = bytecode.clone();
+    // What would end the function that sources stand in, too.
+    let behind_text = [b"end\n".as_slice(), &bytecode].concat();
+    for forged in [as_it_is, behind_text] {
+        // Damaged: the manifest knows another digest.
+        let built = registry().build();
+        let path = path(&built);
+        replace(&built.join(&path), &forged);
+        let app = App::open(built, Options::default());
+        let error = app.call("app:f", vec![]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(error.message().starts_with(&format!("`app:f` can't be loaded: `{path}`: ")), "{error}");
+
+        // Forged: manifest and file agree.
+        let built = registry().build();
+        replace(&built.join(&path), &forged);
+        built.edit_body(|body| {
+            let record = &mut body["head"]["files"][&path];
+            record["digest"] = Digest::of(&forged).to_string().into();
+            record["size"] = forged.len().into();
+        });
+        let app = App::open(built, Options::default());
+        for _ in 0..2 {
+            let error = app.call("app:f", vec![]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal);
+            assert!(error.message().starts_with("`app:f` can't be loaded: "), "{error}");
+        }
+        assert_eq!(app.call("app:other", vec![]).await.unwrap(), Data::from("fine"));
+        let faults = app.loader.verify().unwrap().faults;
+        assert_eq!(faults.len(), 1, "{faults:?}");
     }
 }

@@ -192,6 +192,32 @@ async fn a_process_that_does_not_end_is_ended_at_its_stop_timeout() {
     assert!(states.lock().unwrap().last().unwrap().ends_with("stopped"));
 }
 
+/// What a process's own entry says holds for services of it that say nothing.
+#[tokio::test(start_paused = true)]
+async fn a_process_has_the_identity_of_its_own_entry_unless_its_service_has_one() {
+    let policies =
+        "- {name: read, kind: security.policy, policy: {actions: read, resources: \"*\", effect: allow}}\n";
+    let says = r#"
+        local security = require("security")
+        return function()
+            print(security.actor():id(), security.can("read", "x"), security.can("write", "x"))
+        end"#;
+    let own = "modules: [security]\nlifecycle: {security: {actor: {id: own}, policies: [read]}}";
+    for (identity, expected) in [
+        ("", "own\ttrue\tfalse"),
+        (", security: {actor: {id: service}, policies: []}", "service\tfalse\tfalse"),
+    ] {
+        let registry = process(Registry::new().entries(HOST).entries(policies), "p", says, own);
+        let app = App::new(registry.entries(&format!(
+            "- {{name: s, kind: process.service, process: p, host: host, lifecycle: {{auto_start: true{identity}}}}}"
+        )));
+        let (serving, _) = start(&app, "s");
+        serving.status().settled().await;
+        ticks().await;
+        assert_eq!(app.logged(), [format!("[app:p] {expected}")]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_acts_with_its_own_identity() {
     let policies = r#"
