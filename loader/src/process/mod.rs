@@ -31,7 +31,7 @@ pub use self::commands::{CommandInfo, Outcome, Refused, Running};
 pub(crate) use self::mailbox::{Event, Exit, Mailbox, Message, Queue};
 pub(crate) use self::pid::Pid;
 pub(crate) use self::run::{Arguments, Spawn, Ties};
-pub(crate) use self::service::{host_service, process_service};
+pub(crate) use self::service::{host_service, own_service, process_service};
 pub use self::snapshot::ProcessesSnapshot;
 pub(crate) use self::table::{Attached, Processes};
 pub use self::terminal::Terminal;

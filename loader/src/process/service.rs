@@ -92,6 +92,27 @@ pub(crate) fn process_service(loader: &Loader, entry: &Entry) -> Result<Arc<dyn 
     }))
 }
 
+/// The service that a `process.lua` is which starts on its own. Its host is the one of the application: it has no
+/// field for it.
+pub(crate) fn own_service(loader: &Loader, entry: &Entry) -> Result<Arc<dyn Service>, Error> {
+    let Some(host) = entry.data.get("host") else {
+        let message = "a process with `lifecycle.auto_start` starts in the only `process.host` that there is: with \
+                       several, or none, run it by a `process.service`";
+        return Err(Error::new(ErrorKind::Unavailable, message));
+    };
+    let fields = serde_json::json!({"process": entry.id, "host": host});
+    let service = process::ProcessService::deserialize(&fields).map_err(|problem| {
+        Error::new(ErrorKind::Unavailable, format!("its fields can't be read: {problem}"))
+    })?;
+    Ok(Arc::new(ProcessService {
+        inner: Arc::clone(loader.inner()),
+        entry: Arc::new(entry.clone()),
+        service,
+        // Its own is that of the run.
+        has_security: true,
+    }))
+}
+
 /// Ends a process with the run of its service.
 struct Ending(Arc<Process>);
 

@@ -24,7 +24,13 @@ const KINDS: &[(&str, Make)] = &[
     ("process.host", crate::process::host_service),
     #[cfg(feature = "lua")]
     ("process.service", crate::process::process_service),
+    #[cfg(feature = "lua")]
+    (OWN, crate::process::own_service),
 ];
+
+/// The kind of processes that are services of their own (`en/tutorials/supervision.md`, "Worker Pool with
+/// Supervision"): those with `lifecycle.auto_start` that no `process.service` runs.
+const OWN: &str = "process.lua";
 
 /// A service that can't be started, and why.
 struct Unusable(Error);
@@ -61,11 +67,25 @@ impl Loader {
 
     fn supervisor_of(&self, wanted: impl Fn(&str) -> bool) -> Result<Supervisor, Error> {
         let mut entries: BTreeMap<EntryId, (Entry, Make)> = BTreeMap::new();
+        let mut hosts = Vec::new();
         for entry in self.bundle().manifest().entries() {
             let entry = entry?;
+            if entry.kind == "process.host" {
+                hosts.push(entry.id.to_string());
+            }
             let found = KINDS.iter().find(|(kind, _)| *kind == entry.kind && wanted(kind));
-            if let Some((_, make)) = found {
+            if let Some((_, make)) = found
+                && (entry.kind != OWN || starts_itself(&entry))
+            {
                 entries.insert(entry.id.clone(), (entry, *make));
+            }
+        }
+        let run: BTreeSet<EntryId> = entries.values().filter_map(|(entry, _)| process_of(entry)).collect();
+        entries.retain(|id, (entry, _)| entry.kind != OWN || !run.contains(id));
+        for (entry, _) in entries.values_mut().filter(|(entry, _)| entry.kind == OWN) {
+            // As if it were the field of a service.
+            if let ([host], Value::Object(fields)) = (hosts.as_slice(), &mut entry.data) {
+                fields.entry("host").or_insert_with(|| host.as_str().into());
             }
         }
         let services: BTreeSet<EntryId> = entries.keys().cloned().collect();
@@ -153,6 +173,19 @@ impl Loader {
         let message = "its `lifecycle.security` needs a loader built with the feature `lua`";
         Err(Error::new(ErrorKind::Unavailable, message))
     }
+}
+
+/// Whether a process is to start without a `process.service`; a placeholder is looked at when it does.
+fn starts_itself(entry: &Entry) -> bool {
+    let wish = entry.data.get("lifecycle").and_then(|lifecycle| lifecycle.get("auto_start"));
+    wish.is_some_and(|wish| *wish != Value::Bool(false))
+}
+
+/// The process that a `process.service` runs.
+fn process_of(entry: &Entry) -> Option<EntryId> {
+    let process = entry.data.get("process").filter(|_| entry.kind == "process.service")?;
+    let process: EntryRef = serde_json::from_value(process.clone()).ok()?;
+    Some(process.resolve(entry.id.namespace()))
 }
 
 /// Adds every service that a text in `value`, of an entry in `own`, names.

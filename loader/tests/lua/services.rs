@@ -256,3 +256,53 @@ async fn a_service_acts_with_its_own_identity() {
         assert_eq!(app.logged(), [format!("[app:s-process] {expected}")], "{identity}");
     }
 }
+
+/// As the public tutorial of supervision has it: no service, and no host that is named.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_starts_itself_is_a_service() {
+    let says = r#"
+        local security = require("security")
+        return function(count)
+            print("starts as " .. security.actor():id() .. ", given " .. tostring(count))
+            process.events():receive()
+            print("ends")
+        end"#;
+    let lifecycle =
+        "modules: [security]\nlifecycle: {auto_start: true, security: {actor: {id: pool}, policies: []}}";
+    let registry = process(Registry::new().entries(HOST), "pool", says, lifecycle);
+    let registry = process(registry, "quiet", SAYS, "lifecycle: {auto_start: false}");
+    let app = App::new(process(registry, "plain", SAYS, ""));
+    let (serving, _) = start(&app, "pool");
+    serving.status().settled().await;
+    ticks().await;
+    let states = serving.status().states();
+    let names: Vec<&str> = states.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["app:host", "app:pool"]);
+    serving.stop().await;
+    let expected = ["[app:pool] starts as pool, given nil", "[app:pool] ends"];
+    assert_eq!(app.logged(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_has_a_service_does_not_start_itself() {
+    let registry = process(Registry::new().entries(HOST), "p", SAYS, "lifecycle: {auto_start: true}");
+    let service = "- {name: s, kind: process.service, process: p, host: host, lifecycle: {auto_start: true}}";
+    let app = App::new(registry.entries(service));
+    let (serving, _) = start(&app, "s");
+    serving.status().settled().await;
+    ticks().await;
+    assert_eq!(app.logged(), ["[app:p] starts"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_starts_itself_needs_one_host() {
+    for hosts in ["", "- {name: host, kind: process.host}\n- {name: other, kind: process.host}\n"] {
+        let registry = process(Registry::new().entries(hosts), "p", SAYS, "lifecycle: {auto_start: true}");
+        let app = App::new(registry);
+        let (serving, states) = start(&app, "p");
+        serving.status().settled().await;
+        let states = states.lock().unwrap().clone();
+        assert!(states.last().unwrap().contains("the only `process.host`"), "{states:?}");
+        assert_eq!(app.logged(), Vec::<String>::new());
+    }
+}

@@ -54,9 +54,10 @@ pub struct ProcessLua {
     /// Entries that `require` gives under the alias of the key. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub imports: BTreeMap<String, EntryRef>,
-    /// Shown on a process by `en/system/security.md` ("Service-Level Security") and
-    /// `en/tutorials/supervision.md`, although only a `process.service` is supervised. Kept, so that
-    /// its `security` can't get lost. Default: none.
+    /// Supervision, of a process that no `process.service` runs (`en/tutorials/supervision.md`, "Worker
+    /// Pool with Supervision"): with `auto_start` it starts in the only `process.host`. Its `security`
+    /// holds for services of it that have none (`en/system/security.md`, "Service-Level Security").
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
 }
