@@ -85,10 +85,13 @@ local function go_on(co, ...)
   return passed(co, co_resume(co, ...))
 end
 
+-- Defined with channels.
+local leave
+
 -- What a resumed coroutine gave: its own values go to its resumer; that it waits, or was interrupted, is
 -- the invocation's business and passes through.
 function passed(co, ...)
-  local ok, tag = ...
+  local ok, tag, entry = ...
   if not ok then return false, plain(tag) end
   if tag == YIELDS then return true, select(3, ...) end
   local interrupted = tag == nil and co_status(co) == "suspended"
@@ -99,6 +102,8 @@ function passed(co, ...)
     return passed(co, co_resume(co))
   end
   if not co_isyieldable() then
+    -- What it would have been sent is for others.
+    if entry then leave(entry) end
     rust.abandon()
     error(CANT_WAIT, 0)
   end
@@ -107,7 +112,7 @@ function passed(co, ...)
     co_yield()
     return go_on(co)
   end
-  return go_on(co, co_yield(WAITS))
+  return go_on(co, co_yield(WAITS, entry))
 end
 
 local function resume(co, ...)
@@ -177,15 +182,38 @@ local channel_methods = {}
 local Channel = { __name = "channel", __metatable = false, __index = channel_methods }
 local Case = { __name = "select case", __metatable = false }
 
--- A coroutine that waits is an entry in the queues of all its channels; `task` goes once one has served it.
-local function park() return resumed(co_yield(WAITS)) end
+-- A coroutine that waits has an entry in the queue of its channel; one that selects has one for each of its cases,
+-- and all of them go when it is served: a quiet channel would keep them for ever. Queues are doubly linked lists, so
+-- an entry leaves from wherever it stands.
+local function push(queue, entry)
+  local last = queue.last
+  entry.queue, entry.before = queue, last
+  if last then last.after = entry else queue.first = entry end
+  queue.last = entry
+end
+
+local function remove(entry)
+  local queue, before, after = entry.queue, entry.before, entry.after
+  if before then before.after = after else queue.first = after end
+  if after then after.before = before else queue.last = before end
+  entry.before, entry.after = nil, nil
+end
+
+function leave(entry)
+  local entries = entry.entries
+  if not entries then return remove(entry) end
+  for index = 1, #entries do remove(entries[index]) end
+end
+
+-- Waits until `entry` is served. Meanwhile the coroutine's stack holds the entry, which holds the channel: a channel
+-- that somebody waits for is no garbage.
+local function park(entry) return resumed(co_yield(WAITS, entry)) end
 
 -- The running coroutine as something to wake, before it waits.
 local function waiter(kind)
   if not co_isyieldable() then error(CANT_WAIT, 3) end
-  local made = kind or {}
-  made.task = rust.task()
-  return made
+  kind.task = rust.task()
+  return kind
 end
 
 local function channel_new(size)
@@ -196,8 +224,7 @@ local function channel_new(size)
   end
   return setmetatable({
     size = count, buffer = {}, first = 1, last = 0, closed = false,
-    receivers = {}, first_receiver = 1, last_receiver = 0,
-    senders = {}, first_sender = 1, last_sender = 0,
+    receivers = {}, senders = {},
   }, Channel)
 end
 
@@ -208,43 +235,16 @@ local function checked(value, kind, name)
   return value
 end
 
-local function push_receiver(ch, waiter)
-  ch.last_receiver = ch.last_receiver + 1
-  ch.receivers[ch.last_receiver] = waiter
-end
-
-local function push_sender(ch, waiter, value)
-  ch.last_sender = ch.last_sender + 1
-  ch.senders[ch.last_sender] = { waiter = waiter, value = value }
-end
-
--- The next receiver that still waits.
-local function next_receiver(ch)
-  while ch.first_receiver <= ch.last_receiver do
-    local waiter = ch.receivers[ch.first_receiver]
-    ch.receivers[ch.first_receiver] = nil
-    ch.first_receiver = ch.first_receiver + 1
-    if waiter.task then return waiter end
-  end
-end
-
-local function next_sender(ch)
-  while ch.first_sender <= ch.last_sender do
-    local sender = ch.senders[ch.first_sender]
-    ch.senders[ch.first_sender] = nil
-    ch.first_sender = ch.first_sender + 1
-    if sender.waiter.task then return sender end
-  end
-end
-
--- Wakes `waiter` with what happened on `ch`.
-local function serve(waiter, ch, value, ok)
-  local task = waiter.task
-  waiter.task = nil
-  if waiter.selects then
-    rust.wake(task, true, { channel = ch, value = value, ok = ok })
-  elseif waiter.sends then
-    if ok then rust.wake(task, true, true) else rust.wake(task, false, "send on closed channel") end
+-- Wakes the coroutine of `entry` with what happened on its channel.
+local function serve(entry, value, ok)
+  leave(entry)
+  local task = entry.task
+  if entry.sends and not ok then
+    rust.wake(task, false, "send on closed channel")
+  elseif entry.entries then
+    rust.wake(task, true, { channel = entry.channel, value = value, ok = ok })
+  elseif entry.sends then
+    rust.wake(task, true, true)
   else
     rust.wake(task, true, value, ok)
   end
@@ -252,9 +252,9 @@ end
 
 -- Sends without waiting; whether it could.
 local function try_send(ch, value)
-  local receiver = next_receiver(ch)
+  local receiver = ch.receivers.first
   if receiver then
-    serve(receiver, ch, value, true)
+    serve(receiver, value, true)
     return true
   end
   if ch.last - ch.first + 1 < ch.size then
@@ -271,17 +271,17 @@ local function try_receive(ch)
     local value = ch.buffer[ch.first]
     ch.buffer[ch.first] = nil
     ch.first = ch.first + 1
-    local sender = next_sender(ch)
+    local sender = ch.senders.first
     if sender then
       ch.last = ch.last + 1
       ch.buffer[ch.last] = sender.value
-      serve(sender.waiter, ch, sender.value, true)
+      serve(sender, sender.value, true)
     end
     return true, value, true
   end
-  local sender = next_sender(ch)
+  local sender = ch.senders.first
   if sender then
-    serve(sender.waiter, ch, sender.value, true)
+    serve(sender, sender.value, true)
     return true, sender.value, true
   end
   local source = ch.source
@@ -296,17 +296,11 @@ end
 -- Feeds those that wait for `ch` from its source.
 local function arrived(ch)
   while true do
-    local receiver = next_receiver(ch)
-    if not receiver then return end
-    local has, value
-    if ch.source then has, value = ch.source() end
-    if not has then
-      -- It waits on, before all others.
-      ch.first_receiver = ch.first_receiver - 1
-      ch.receivers[ch.first_receiver] = receiver
-      return
-    end
-    serve(receiver, ch, value, true)
+    local receiver, source = ch.receivers.first, ch.source
+    if not receiver or not source then return end
+    local has, value = source()
+    if not has then return end
+    serve(receiver, value, true)
   end
 end
 
@@ -314,39 +308,26 @@ function channel_methods:send(value)
   checked(self, Channel, "send")
   if self.closed then error("send on closed channel", 2) end
   if try_send(self, value) then return true end
-  push_sender(self, waiter { sends = true }, value)
-  return park()
+  local entry = waiter { channel = self, sends = true, value = value }
+  push(self.senders, entry)
+  return park(entry)
 end
 
 function channel_methods:receive()
   checked(self, Channel, "receive")
   local done, value, ok = try_receive(self)
   if done then return value, ok end
-  push_receiver(self, waiter())
-  return park()
+  local entry = waiter { channel = self }
+  push(self.receivers, entry)
+  return park(entry)
 end
 
 function channel_methods:close()
   checked(self, Channel, "close")
   if self.closed then return end
   self.closed = true
-  local receiver = next_receiver(self)
-  while receiver do
-    serve(receiver, self, nil, false)
-    receiver = next_receiver(self)
-  end
-  local sender = next_sender(self)
-  while sender do
-    local waiter = sender.waiter
-    if waiter.selects then
-      local task = waiter.task
-      waiter.task = nil
-      rust.wake(task, false, "send on closed channel")
-    else
-      serve(waiter, self, nil, false)
-    end
-    sender = next_sender(self)
-  end
+  while self.receivers.first do serve(self.receivers.first, nil, false) end
+  while self.senders.first do serve(self.senders.first, nil, false) end
 end
 
 function channel_methods:case_send(value)
@@ -388,12 +369,15 @@ local function channel_select(cases, default)
   end
   if default or cases.default then return { default = true, ok = true } end
   if count == 0 then error("select without cases waits for ever", 2) end
-  local selecting = waiter { selects = true }
+  local entries, task = {}, waiter({}).task
   for index = 1, count do
     local case = cases[index]
-    if case.sends then push_sender(case.channel, selecting, case.value) else push_receiver(case.channel, selecting) end
+    local ch, sends = case.channel, case.sends
+    local entry = { channel = ch, sends = sends, value = case.value, task = task, entries = entries }
+    entries[index] = entry
+    push(sends and ch.senders or ch.receivers, entry)
   end
-  return park()
+  return park(entries[1])
 end
 
 -- The modules written in Rust build on these.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod calls;
+mod channels;
 mod closing;
 mod coroutines;
 #[cfg(feature = "otel")]

@@ -1,0 +1,115 @@
+//! Channels that are waited for many times: what was served leaves nothing behind.
+
+use loader::{Data, Options};
+use serde_json::json;
+
+use crate::shared::{App, lua};
+use crate::support::Registry;
+
+/// Room for Lua itself and a few rounds of what these programs do, and for no more.
+fn tight(registry: Registry) -> App {
+    App::with(registry, Options { memory_bytes_max: Some(8 << 20), ..Options::default() })
+}
+
+/// A select leaves the queues of the channels that did not fire, whether it would send or receive.
+#[tokio::test]
+async fn selects_leave_quiet_channels() {
+    let source = r#"
+        return function(rounds)
+            local busy, quiet, full, events = channel.new(), channel.new(), channel.new(), process.events()
+            coroutine.spawn(function() for i = 1, rounds do busy:send(i) end end)
+            local sum = 0
+            for _ = 1, rounds do
+                local r = channel.select {
+                    quiet:case_receive(), busy:case_receive(), events:case_receive(), full:case_send("x"),
+                }
+                sum = sum + r.value
+            end
+            -- Nobody waits there any more: these are not served by a select of the past.
+            coroutine.spawn(function() quiet:send("quiet") end)
+            coroutine.spawn(function() full:send("full") end)
+            return {sum, (quiet:receive()), (full:receive())}
+        end"#;
+    let app = tight(lua(Registry::new(), "f", source, ""));
+    let rounds: i64 = 200_000;
+    let out = app.call("app:f", vec![Data::Integer(rounds)]).await.unwrap().to_json().unwrap();
+    assert_eq!(out, json!([rounds * (rounds + 1) / 2, "quiet", "full"]));
+}
+
+/// Those that wait are served in their order, also when one between them has left.
+#[tokio::test]
+async fn those_that_wait_keep_their_order() {
+    let source = r#"
+        return function()
+            local ch, other, out = channel.new(), channel.new(), {}
+            local function receiver(name)
+                coroutine.spawn(function()
+                    local value = ch:receive()
+                    out[#out + 1] = name .. tostring(value)
+                end)
+            end
+            local function selector(name)
+                coroutine.spawn(function()
+                    local r = channel.select { ch:case_receive(), other:case_receive(), ch:case_receive() }
+                    out[#out + 1] = name .. tostring(r.value) .. tostring(r.channel == other)
+                end)
+            end
+            selector("a") receiver("b") selector("c") receiver("d") selector("e")
+            coroutine.spawn(function()
+                other:send(1) ch:send(2) other:send(3) ch:send(4)
+                ch:close()
+            end)
+            for _ = 1, 20 do
+                local turn = channel.new()
+                coroutine.spawn(function() turn:close() end)
+                turn:receive()
+            end
+            return out
+        end"#;
+    let out = App::of(source).f().await.to_json().unwrap();
+    assert_eq!(out, json!(["a1true", "b2", "c3true", "d4", "enilfalse"]));
+}
+
+/// A select that would send several things sends one of them.
+#[tokio::test]
+async fn a_select_sends_once() {
+    let source = r#"
+        return function()
+            local a, b, done = channel.new(), channel.new(), channel.new()
+            coroutine.spawn(function()
+                local r = channel.select { a:case_send("to a"), b:case_send("to b"), a:case_send("again") }
+                done:send(r.channel == b and r.value)
+            end)
+            local turn = channel.new()
+            coroutine.spawn(function() turn:close() end)
+            turn:receive()
+            local got = b:receive()
+            local sent = done:receive()
+            local r = channel.select({ a:case_receive(), b:case_receive() }, true)
+            return { got, sent, r.default }
+        end"#;
+    assert_eq!(App::of(source).f().await.to_json().unwrap(), json!(["to b", "to b", true]));
+}
+
+/// What could not be waited for in a callback takes nothing from others.
+#[tokio::test]
+async fn a_wait_that_was_refused_receives_nothing() {
+    let source = r#"
+        return function()
+            local ch, other = channel.new(), channel.new()
+            local waits = {
+                function() ch:receive() end,
+                function() channel.select { other:case_receive(), ch:case_receive() } end,
+                function() coroutine.wrap(function() ch:receive() end)() end,
+            }
+            local refused = 0
+            for _, wait in ipairs(waits) do
+                if not pcall(table.sort, {2, 1}, function() coroutine.wrap(wait)() end) then
+                    refused = refused + 1
+                end
+            end
+            coroutine.spawn(function() ch:send("kept") end)
+            return { refused, (ch:receive()) }
+        end"#;
+    assert_eq!(App::of(source).f().await.to_json().unwrap(), json!([3, "kept"]));
+}
