@@ -9,6 +9,7 @@ use std::time::Duration;
 use registry_schema::authored::lua::FunctionMeta;
 use registry_schema::authored::scalar::{FromScalar, Templated};
 use registry_schema::{EntryId, ErrorKind};
+use tokio::time::Instant;
 
 use crate::config::{CALL_DEPTH_MAX, RETRY_ATTEMPTS_MAX, RETRY_DELAY_MAX};
 use crate::context::Context;
@@ -102,9 +103,10 @@ impl Retry {
     }
 }
 
-/// Calls until it succeeds, fails for good, or was tried often enough.
+/// Calls until it succeeds, fails for good, was tried often enough, or would be tried at `deadline` or later.
 pub(crate) async fn repeat<T, F: Future<Output = Result<T, Error>>>(
     retry: Option<Retry>,
+    deadline: Option<Instant>,
     mut call: impl FnMut() -> F,
 ) -> Result<T, Error> {
     let Some(retry) = retry else { return call().await };
@@ -112,7 +114,12 @@ pub(crate) async fn repeat<T, F: Future<Output = Result<T, Error>>>(
     for _ in 1..retry.max_attempts {
         match call().await {
             Err(error) if error.is_retryable() => {
-                tokio::time::sleep(delay).await;
+                let next = Instant::now() + delay;
+                // Nobody waits that long: what is known now is the answer.
+                if deadline.is_some_and(|deadline| next >= deadline) {
+                    return Err(error);
+                }
+                tokio::time::sleep_until(next).await;
                 delay = retry.after(delay);
             }
             done => return done,

@@ -36,7 +36,8 @@ impl Caller {
         let target = self.inner.target(&self.context, id)?;
         let parsed = id.parse::<EntryId>();
         let parsed = parsed.map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
-        crate::calls::repeat(target.retry, || {
+        let deadline = target.context.deadline();
+        crate::calls::repeat(target.retry, deadline, || {
             let (inner, callable) = (Arc::clone(&self.inner), target.callable.clone());
             let (context, input) = (target.context.clone(), input.clone());
             let call = async move {

@@ -133,6 +133,51 @@ async fn a_timeout_ends_the_call_and_not_its_caller() {
     assert_eq!(start.elapsed().as_secs(), 6);
 }
 
+/// A timeout is one of all attempts: none begins at or after its end.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_bounds_all_attempts() {
+    let callee = r#"
+        local time = require("time")
+        return function(wait)
+            print("attempt")
+            time.sleep(wait)
+            return nil, errors.new({message = "again", kind = "UNAVAILABLE", retryable = true})
+        end"#;
+    let source = r#"
+        local funcs = require("funcs")
+        return function(options, wait)
+            local calls = funcs.new():with_options(options)
+            local _, err = calls:call("app:flaky", wait)
+            local _, again = calls:async("app:flaky", wait):response():receive()
+            return err:kind()
+        end"#;
+    let registry = lua(Registry::new(), "flaky", callee, "modules: [time]");
+    let app = App::new(lua(registry, "f", source, MODULES));
+    let retry = |attempts: u32, delay: u64| json!({"max_attempts": attempts, "initial_delay": delay, "backoff_factor": 1});
+    for (options, wait, kind, attempts, elapsed) in [
+        (json!({"timeout": 1000, "retry": retry(3, 10_000)}), 0, "UNAVAILABLE", 1, 0),
+        (json!({"timeout": 1000, "retry": retry(5, 300)}), 0, "UNAVAILABLE", 4, 900),
+        (json!({"timeout": 1000, "retry": retry(5, 500)}), 0, "UNAVAILABLE", 2, 500),
+        (json!({"timeout": 1000, "retry": retry(5, 100)}), 400, "UNAVAILABLE", 2, 900),
+        (json!({"timeout": 1000, "retry": retry(5, 100)}), 700, "TIMEOUT", 2, 1000),
+        (json!({"timeout": 1000, "retry": retry(5, 100)}), 5000, "TIMEOUT", 1, 1000),
+        (json!({"timeout": 1000, "retry": retry(2, 100)}), 0, "UNAVAILABLE", 2, 100),
+    ] {
+        let start = Instant::now();
+        let wait = Data::Integer(wait * 1_000_000);
+        let answer = app.call("app:f", vec![Data::from(&options), wait]).await;
+        assert_eq!(answer, Ok(Data::from(kind)), "{options}");
+        // Once by `call` and once by `async`.
+        assert_eq!(app.logged(), vec!["[app:flaky] attempt"; 2 * attempts], "{options}");
+        assert_eq!(start.elapsed().as_millis(), 2 * elapsed, "{options}");
+    }
+    // A deadline that is inherited is one as well.
+    let context = Context::default().with_deadline(Some(Instant::now() + Duration::from_secs(1)));
+    let args = vec![Data::from(&json!({"retry": retry(3, 10_000)})), Data::Integer(0)];
+    assert_eq!(app.loader.call_data("app:f", args, context).await, Ok(Data::from("UNAVAILABLE")));
+    assert_eq!(app.logged(), vec!["[app:flaky] attempt"; 2]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_callers_wait_on_two_threads() {
     let source = r#"

@@ -280,6 +280,7 @@ fn begin(
         context = context.with_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
         retry = own.or(retry);
     }
+    let until = context.deadline();
     match callable {
         Callable::Lua(function) => {
             let meter = convert::meter(deadline);
@@ -293,7 +294,7 @@ fn begin(
                     let _held = held;
                     let call =
                         || super::super::call(&inner, Arc::clone(&function), context.clone(), args.clone());
-                    repeat(retry, call).await
+                    repeat(retry, until, call).await
                 },
                 |lua, value: Data| Ok(MultiValue::from_iter([convert::to_lua(lua, &value)?, Value::Nil])),
             ))
@@ -315,7 +316,7 @@ fn begin(
                             let call = || {
                                 wasm(Arc::clone(&inner), Arc::clone(&function), context.clone(), args.clone())
                             };
-                            repeat(retry, call).await
+                            repeat(retry, until, call).await
                         }
                     }
                 },
