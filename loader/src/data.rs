@@ -30,6 +30,27 @@ pub struct Table {
     pub array: Vec<Data>,
     /// All others, in no particular order; no key is `Nil`.
     pub fields: Vec<(Data, Data)>,
+    /// What its keys do not tell.
+    pub form: TableForm,
+}
+
+/// What a table is beyond what its keys tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TableForm {
+    /// Nothing more: an empty one is an array.
+    #[default]
+    Plain,
+    /// An object, even when it is empty: so it was in JSON.
+    Object,
+    /// A record of a guest: to Lua, its keys in kebab case are readable in snake case as well.
+    Record,
+}
+
+impl Table {
+    /// Whether it is an array in JSON.
+    pub(crate) fn is_array(&self) -> bool {
+        self.fields.is_empty() && (!self.array.is_empty() || self.form == TableForm::Plain)
+    }
 }
 
 impl Data {
@@ -63,7 +84,8 @@ impl Data {
         size_of::<Self>() + within
     }
 
-    /// As JSON: an array for a table that is one and not empty, otherwise an object with its keys as text.
+    /// As JSON: an array for a table that is one, otherwise an object with its keys as text. What an empty table
+    /// is, its form says.
     ///
     /// # Errors
     /// Lower case, naming the path: a string that is no UTF-8, a key that is neither string nor number.
@@ -87,7 +109,7 @@ impl Data {
                 Ok(text) => Value::from(text),
                 Err(_) => return Err(format!("{path}: a string that is not UTF-8 has no JSON form")),
             },
-            Self::Table(table) if table.fields.is_empty() && !table.array.is_empty() => {
+            Self::Table(table) if table.is_array() => {
                 let items = table.array.iter().enumerate();
                 let items = items.map(|(index, item)| item.to_json_at(&format!("{path}[{}]", index + 1)));
                 Value::Array(items.collect::<Result<_, _>>()?)
@@ -133,7 +155,7 @@ impl From<String> for Data {
 impl FromIterator<Data> for Data {
     /// An array.
     fn from_iter<I: IntoIterator<Item = Data>>(items: I) -> Self {
-        Self::Table(Table { array: items.into_iter().collect(), fields: Vec::new() })
+        Self::Table(Table { array: items.into_iter().collect(), ..Table::default() })
     }
 }
 
@@ -157,7 +179,9 @@ impl From<&serde_json::Value> for Data {
 impl From<&serde_json::Map<String, serde_json::Value>> for Data {
     fn from(object: &serde_json::Map<String, serde_json::Value>) -> Self {
         let fields = object.iter().map(|(key, value)| (Self::from(key.as_str()), Self::from(value)));
-        Self::Table(Table { array: Vec::new(), fields: fields.collect() })
+        // One that has keys shows what it is.
+        let form = if object.is_empty() { TableForm::Object } else { TableForm::Plain };
+        Self::Table(Table { array: Vec::new(), fields: fields.collect(), form })
     }
 }
 
@@ -168,7 +192,7 @@ mod tests {
 
     #[test]
     fn json_there_and_back() {
-        let value = json!({"a": [1, 2.5, "x", true], "b": {"c": "d"}, "e": [[1], [2]]});
+        let value = json!({"a": [1, 2.5, "x", true], "b": {"c": "d"}, "e": [[1], [2]], "f": [{}, []]});
         assert_eq!(Data::from(&value).to_json().unwrap(), value);
     }
 
@@ -176,16 +200,16 @@ mod tests {
     fn memory_grows_with_what_is_said() {
         let empty = Data::Nil.bytes();
         assert_eq!(Data::from("abc").bytes(), empty + 3);
-        let table =
-            Table { array: vec![Data::from("ab")], fields: vec![(Data::from("k"), Data::Bool(true))] };
+        let fields = vec![(Data::from("k"), Data::Bool(true))];
+        let table = Table { array: vec![Data::from("ab")], fields, ..Table::default() };
         assert_eq!(Data::Table(table).bytes(), 4 * empty + 3);
     }
 
     #[test]
     fn what_has_no_json_form_names_its_path() {
         let bytes = Data::String(vec![0xff]);
-        let table = Table { array: vec![Data::from("x"), bytes], fields: Vec::new() };
-        let error = Data::Table(table).to_json().unwrap_err();
+        let table: Data = [Data::from("x"), bytes].into_iter().collect();
+        let error = table.to_json().unwrap_err();
         assert_eq!(error, "value[2]: a string that is not UTF-8 has no JSON form");
     }
 }

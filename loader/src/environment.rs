@@ -156,7 +156,7 @@ impl<'a> Environment<'a> {
                 let fields = object.iter().map(|(key, value)| {
                     Ok((Data::from(key.as_str()), self.resolve_data(own, field, value)?))
                 });
-                Data::Table(Table { array: Vec::new(), fields: fields.collect::<Result<_, Error>>()? })
+                Data::Table(Table { fields: fields.collect::<Result<_, Error>>()?, ..Table::default() })
             }
             value => Data::from(value),
         })

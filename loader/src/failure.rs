@@ -132,7 +132,7 @@ pub(crate) fn exit_status(
     if status != 0 {
         let message = format!("`{}` ended itself with exit status {status}", function.id);
         let fields = vec![(Data::from("exit_status"), Data::Integer(i64::from(status)))];
-        let details = Data::Table(Table { array: Vec::new(), fields });
+        let details = Data::Table(Table { fields, ..Table::default() });
         return Some(Err(Error::new(ErrorKind::Internal, message).with_details(details)));
     }
     let result = function.wasm.signature.as_ref().and_then(|signature| signature.result.as_ref());

@@ -117,7 +117,7 @@ pub use bundle::Bundle;
 pub use call_id::CallId;
 pub use config::Options;
 pub use context::Context;
-pub use data::{Data, Table};
+pub use data::{Data, Table, TableForm};
 #[cfg(feature = "lua")]
 pub use deployment::{Deployment, Refusal};
 pub use error::{Difference, Error, ErrorKind, Frame, OpenError, Stack};

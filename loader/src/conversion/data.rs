@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::{Hyphens, Name, Plain, Plan, Problem, Sink, View, World, no_array};
 use crate::bulk::Value;
-use crate::data::{Data, Table};
+use crate::data::{Data, Table, TableForm};
 use crate::error::Error;
 use crate::meter::Meter;
 
@@ -149,7 +149,11 @@ impl Sink for DataSink {
     }
 
     fn table(&self, items: usize, fields: usize) -> Result<Table, Error> {
-        Ok(Table { array: Vec::with_capacity(items), fields: Vec::with_capacity(fields) })
+        Ok(Table {
+            array: Vec::with_capacity(items),
+            fields: Vec::with_capacity(fields),
+            form: TableForm::Plain,
+        })
     }
 
     fn set_item(&self, table: &mut Table, index: usize, value: Data) -> Result<(), Error> {
@@ -167,7 +171,10 @@ impl Sink for DataSink {
         Ok(())
     }
 
-    fn finish(&self, table: Table, _: Hyphens) -> Result<Data, Error> {
+    fn finish(&self, mut table: Table, hyphens: Hyphens) -> Result<Data, Error> {
+        if hyphens == Hyphens::Some {
+            table.form = TableForm::Record;
+        }
         Ok(Data::Table(table))
     }
 }

@@ -4,10 +4,10 @@ use mlua::{Lua, Table as LuaTable, Value};
 use registry_schema::ErrorKind;
 use tokio::time::Instant;
 
-use super::error;
-use super::modules::payload;
+use super::modules::{json, payload};
+use super::{error, wit};
 use crate::config::{LUA_NESTING_MAX, VALUE_BYTES_MAX};
-use crate::data::{Data, Table};
+use crate::data::{Data, Table, TableForm};
 use crate::error::Error;
 use crate::meter::{Meter, Spent, past_deadline};
 
@@ -27,6 +27,11 @@ pub(super) fn to_lua(lua: &Lua, data: &Data) -> mlua::Result<Value> {
             }
             for (key, item) in &table.fields {
                 made.raw_set(to_lua(lua, key)?, to_lua(lua, item)?)?;
+            }
+            match table.form {
+                TableForm::Plain => {}
+                TableForm::Object => made.set_metatable(Some(json::object(lua)?))?,
+                TableForm::Record => made.set_metatable(Some(wit::readable_by_snake(lua)?))?,
             }
             Value::Table(made)
         }
@@ -124,14 +129,13 @@ impl Reader<'_> {
         if self.depth > LUA_NESTING_MAX {
             return Err(Problem::new(format!("a table nested deeper than {LUA_NESTING_MAX}, or in itself")));
         }
-        if let Some(metatable) = table.metatable()
-            && let Ok(Value::String(name)) = metatable.raw_get("__name")
-        {
-            return Err(Problem::new(format!("a {} can't leave its invocation", name.to_string_lossy())));
-        }
         let lua = |error: mlua::Error| Problem::new(error.to_string());
+        let form = match table.metatable() {
+            Some(metatable) => form(&metatable)?,
+            None => TableForm::Plain,
+        };
         let border = border(table).map_err(lua)?;
-        let mut made = Table { array: Vec::with_capacity(border), fields: Vec::new() };
+        let mut made = Table { array: Vec::with_capacity(border), form, ..Table::default() };
         for index in 1..=border {
             let item: Value = table.raw_get(index).map_err(lua)?;
             let item = self.value(&item);
@@ -160,6 +164,18 @@ impl Reader<'_> {
         self.depth -= 1;
         Ok(Data::Table(made))
     }
+}
+
+/// What a table with `metatable` is.
+fn form(metatable: &LuaTable) -> Result<TableForm, Problem> {
+    let field = |name: &str| metatable.raw_get::<Value>(name).unwrap_or(Value::Nil);
+    if let Value::String(name) = field("__name") {
+        return Err(Problem::new(format!("a {} can't leave its invocation", name.to_string_lossy())));
+    }
+    if field(wit::RECORD_FIELD) != Value::Nil {
+        return Ok(TableForm::Record);
+    }
+    Ok(if json::is_object(metatable) { TableForm::Object } else { TableForm::Plain })
 }
 
 /// Where the array in `table` ends. Any key behind which there is none may be a border: one that most keys

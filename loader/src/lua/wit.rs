@@ -59,15 +59,23 @@ impl Plan {
         {
             return Ok(Arc::clone(keys));
         }
-        let mut known = match lua.remove_app_data::<Known>() {
-            Some(known) => known,
-            None => Known::new(lua)?,
-        };
-        let keys = known.add(lua, self);
-        lua.set_app_data(known);
-        keys
+        Known::with(lua, |known| known.add(lua, self))
     }
 }
+
+/// The metatable of tables that are readable by both spellings of their keys, of records which have hyphens in some.
+///
+/// # Errors
+/// Lua's own, such as a limit of memory.
+pub(super) fn readable_by_snake(lua: &Lua) -> mlua::Result<Table> {
+    if let Some(known) = lua.app_data_ref::<Known>() {
+        return Ok(known.readable_by_snake.clone());
+    }
+    Known::with(lua, |known| Ok(known.readable_by_snake.clone()))
+}
+
+/// The field of that metatable by which it is known.
+pub(super) const RECORD_FIELD: &str = "__record";
 
 /// What a state keeps.
 struct Known {
@@ -96,23 +104,42 @@ pub(super) struct Keys {
     library: Library,
 }
 
-/// Makes the metatable. `kebab[key]` is nil for every name in kebab case, so the lookup ends there.
+/// Makes the metatable. `kebab[key]` is nil for every name in kebab case, so the lookup ends there. No signature
+/// that the state knows need have the names of a record that was passed on by somebody else: they are made of
+/// one another, as far as names are not too long to be any.
 const READABLE_BY_SNAKE: &str = "
-local kebab = ...
+local kebab, field = ...
+local find, gsub, rawget, type = string.find, string.gsub, rawget, type
 return {
     __metatable = false,
+    [field] = true,
     __index = function(fields, key)
         local name = kebab[key]
         if name then
-            return fields[name]
+            return rawget(fields, name)
+        end
+        if type(key) == 'string' and #key <= 1000 and find(key, '_', 1, true) then
+            return rawget(fields, (gsub(key, '_', '-')))
         end
     end,
 }";
 
 impl Known {
+    /// What `lua` keeps, for `change`.
+    fn with<T>(lua: &Lua, change: impl FnOnce(&mut Self) -> mlua::Result<T>) -> mlua::Result<T> {
+        let mut known = match lua.remove_app_data::<Self>() {
+            Some(known) => known,
+            None => Self::new(lua)?,
+        };
+        let changed = change(&mut known);
+        lua.set_app_data(known);
+        changed
+    }
+
     fn new(lua: &Lua) -> mlua::Result<Self> {
         let kebab_of_snake = lua.create_table()?;
-        let readable_by_snake = lua.load(READABLE_BY_SNAKE).set_name("=[wit]").call(&kebab_of_snake)?;
+        let readable_by_snake = lua.load(READABLE_BY_SNAKE).set_name("=[wit]");
+        let readable_by_snake = readable_by_snake.call((&kebab_of_snake, RECORD_FIELD))?;
         let table: Table = lua.globals().raw_get("table")?;
         let library = Library { pack: table.raw_get("pack")?, move_: table.raw_get("move")? };
         Ok(Self {

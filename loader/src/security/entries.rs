@@ -210,7 +210,7 @@ impl Security {
                     Ok((Data::from(key.as_str()), environment.resolve_data(own, &field, value)?))
                 });
                 let fields = meta.collect::<Result<_, Error>>()?;
-                Some(Arc::new(Actor::new(id, Data::Table(Table { array: Vec::new(), fields }))?))
+                Some(Arc::new(Actor::new(id, Data::Table(Table { fields, ..Table::default() }))?))
             }
         };
         let mut policies = Vec::new();

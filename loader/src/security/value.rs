@@ -73,7 +73,7 @@ impl<'a> Value<'a> {
             Data::Integer(value) => Self::Integer(*value),
             Data::Float(value) => Self::Float(*value),
             Data::String(text) => Self::Text(text),
-            Data::Table(Table { array, fields }) if fields.is_empty() => Self::List(array),
+            Data::Table(Table { array, fields, .. }) if fields.is_empty() => Self::List(array),
             Data::Table(_) | Data::Error(_) => Self::Other,
         }
     }

@@ -20,4 +20,5 @@ mod shared;
 #[path = "../support/mod.rs"]
 mod support;
 mod types;
+mod values;
 mod waiting;

@@ -29,6 +29,18 @@ use crate::lua::host::Host;
 pub(super) use self::decode::decode;
 pub(super) use self::encode::encode;
 
+/// The metatable of an empty table that is an object. One of its own: it can be reached, so a shared one could be
+/// changed for others.
+pub(in crate::lua) fn object(lua: &Lua) -> mlua::Result<Table> {
+    lua.create_table_from([(TYPE_FIELD, "object")])
+}
+
+/// Whether `metatable` says of a table that it is an object though it is empty.
+pub(in crate::lua) fn is_object(metatable: &Table) -> bool {
+    let kind: Value = metatable.raw_get(TYPE_FIELD).unwrap_or(Value::Nil);
+    kind.as_string().is_some_and(|kind| *kind == "object")
+}
+
 /// The field of a metatable that says what an empty table is: `object` or `array`.
 const TYPE_FIELD: &str = "__jsontype";
 

@@ -86,7 +86,7 @@ fn allowed(host: &Host, action: &str, resource: &str) -> mlua::Result<Result<(),
     })?;
     let meta = pid.map_or(Data::Nil, |pid| {
         let fields = vec![(Data::from("pid"), Data::from(pid))];
-        Data::Table(DataTable { array: Vec::new(), fields })
+        Data::Table(DataTable { fields, ..DataTable::default() })
     });
     Ok(context.check(&inner.security, action, resource, &meta))
 }

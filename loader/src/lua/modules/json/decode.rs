@@ -7,7 +7,6 @@ use mlua::{Lua, Value};
 use registry_schema::ErrorKind;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::TYPE_FIELD;
 use crate::config::JSON_NESTING_MAX;
 use crate::error::Error;
 
@@ -117,8 +116,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
             empty = false;
         }
         if empty {
-            // One of its own: it can be reached, so a shared one could be changed for others.
-            let metatable = self.lua(self.lua.create_table_from([(TYPE_FIELD, "object")]))?;
+            let metatable = self.lua(super::object(self.lua))?;
             self.lua(table.set_metatable(Some(metatable)))?;
         }
         Ok(Value::Table(table))

@@ -5,7 +5,6 @@ use std::io::Write;
 use mlua::{BString, Lua, LuaString, Table, Value};
 use registry_schema::ErrorKind;
 
-use super::TYPE_FIELD;
 use crate::config::{JSON_BYTES_MAX, JSON_NESTING_MAX};
 use crate::error::Error;
 use crate::lua::error;
@@ -145,7 +144,9 @@ fn shape(table: &Table) -> Result<Shape, Error> {
         }
     }
     match (count, keys.len()) {
-        (0, 0) if is_object(table)? => Ok(Shape::Object(keys)),
+        (0, 0) if table.metatable().is_some_and(|metatable| super::is_object(&metatable)) => {
+            Ok(Shape::Object(keys))
+        }
         (0, 1..) => {
             keys.sort_unstable();
             Ok(Shape::Object(keys))
@@ -154,13 +155,6 @@ fn shape(table: &Table) -> Result<Shape, Error> {
         (_, 0) if last != count => Err(internal(format!("sparse array: {count} items up to index {last}"))),
         (_, 0) => usize::try_from(count).map(Shape::Array).map_err(|_| internal("sparse array")),
     }
-}
-
-/// Whether an empty table says that it is an object.
-fn is_object(table: &Table) -> Result<bool, Error> {
-    let Some(metatable) = table.metatable() else { return Ok(false) };
-    let kind: Value = metatable.raw_get(TYPE_FIELD).map_err(lua)?;
-    Ok(kind.as_string().is_some_and(|kind| *kind == "object"))
 }
 
 fn internal(message: impl Into<String>) -> Error {

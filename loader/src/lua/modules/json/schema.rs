@@ -153,7 +153,7 @@ impl Schema {
         let message: Vec<String> = faults.iter().map(|(path, what)| format!("at `{path}`: {what}")).collect();
         let details = faults.into_iter().map(|(path, what)| {
             let fields = vec![("path".into(), path.into()), ("message".into(), what.into())];
-            Data::Table(Table { array: Vec::new(), fields })
+            Data::Table(Table { fields, ..Table::default() })
         });
         Err(invalid(format!("validation failed: {}", message.join("; "))).with_details(details.collect()))
     }

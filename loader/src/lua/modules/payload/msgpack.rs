@@ -1,7 +1,7 @@
 //! MessagePack: the shortest form of each value. Strings that are no UTF-8 are binary.
 
 use crate::config::JSON_BYTES_MAX;
-use crate::data::{Data, Table};
+use crate::data::Data;
 
 /// The bytes of `data`.
 ///
@@ -34,8 +34,8 @@ fn write(out: &mut Vec<u8>, data: &Data) -> Result<(), String> {
                 out.extend(bytes);
             }
         },
-        Data::Table(Table { array, fields }) => match (array.as_slice(), fields.as_slice()) {
-            (items, []) => {
+        Data::Table(table) => match (table.array.as_slice(), table.fields.as_slice()) {
+            (items, []) if table.is_array() => {
                 match items.len() {
                     len @ 0..16 => out.push(0x90 | len as u8),
                     len => write_length(out, len, &[(u16::MAX.into(), 0xdc), (u32::MAX, 0xdd)])?,
