@@ -87,6 +87,20 @@ pub(super) fn pair<S: Sink>(
     Ok(Ok(ok.unwrap_or_else(|| sink.nil())))
 }
 
+/// What a result holds that was returned, unless it is the guest's own error.
+pub(super) fn payload(names: &Names, sides: &Sides, value: Value) -> Result<Option<Value>, Error> {
+    match value {
+        Value::Val(Val::Result(Ok(value))) => Ok(value.map(|value| Value::Val(*value))),
+        Value::Result(Ok(value)) => Ok(value.map(|value| *value)),
+        Value::Val(Val::Result(Err(value))) => Err(error(names, sides.err.as_ref(), value.as_deref())?),
+        Value::Result(Err(value)) => {
+            let value = value.map(|value| Val::from(*value));
+            Err(error(names, sides.err.as_ref(), value.as_ref())?)
+        }
+        Value::Val(_) | Value::Bytes(_) => Err(mismatch("result")),
+    }
+}
+
 struct Lifting<'a, S> {
     sink: &'a S,
     names: &'a Names,

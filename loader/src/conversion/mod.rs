@@ -15,6 +15,7 @@ mod data;
 mod lift;
 mod lower;
 mod scalars;
+mod text;
 mod types;
 mod world;
 

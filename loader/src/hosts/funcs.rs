@@ -27,12 +27,12 @@ impl Caller {
     }
 
     /// Calls `target` with one argument. A task of its own: a callee is never polled inside its caller.
-    async fn call(self, target: String, input: Data) -> Result<Data, String> {
+    async fn call(self, target: String, input: Vec<u8>) -> Result<Vec<u8>, String> {
         let answer = self.answer(&target, input).await;
         answer.map_err(|error| error.message().to_owned())
     }
 
-    async fn answer(&self, id: &str, input: Data) -> Result<Data, Error> {
+    async fn answer(&self, id: &str, input: Vec<u8>) -> Result<Vec<u8>, Error> {
         let target = self.inner.target(&self.context, id)?;
         let parsed = id.parse::<EntryId>();
         let parsed = parsed.map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
@@ -40,45 +40,43 @@ impl Caller {
         crate::calls::repeat(target.retry, deadline, || {
             let (inner, callable) = (Arc::clone(&self.inner), target.callable.clone());
             let (context, input) = (target.context.clone(), input.clone());
-            let call = async move {
-                let args = vec![argument(&inner, &callable, input)?];
-                crate::lua::call_data(&inner, callable, context, args).await
-            };
+            let call = async move { call(&inner, callable, context, input).await };
             crate::task::run(&parsed, &self.inner.ticker, call)
         })
         .await
     }
 }
 
-/// What `callable` gets for `input`: a guest's parameter that is neither text nor bytes is read as JSON.
-fn argument(inner: &Inner, callable: &Callable, input: Data) -> Result<Data, Error> {
-    let Callable::Wasm(function) = callable else { return Ok(input) };
-    let prepared = function.prepared(inner)?;
-    let [(name, ty)] = prepared.params.as_slice() else { return Ok(input) };
-    use wasmtime::component::Type;
-    match ty {
-        Type::String => return Ok(input),
-        Type::List(list) if list.ty() == Type::U8 => return Ok(input),
-        _ => {}
+/// Calls `callable` with text or bytes: to Lua as they are, to a guest by the type of its parameter. The answer is
+/// text, bytes, nothing or JSON: by the types of a guest, of Lua as `json.encode` writes it.
+async fn call(
+    inner: &Arc<Inner>,
+    callable: Callable,
+    context: Context,
+    input: Vec<u8>,
+) -> Result<Vec<u8>, Error> {
+    match callable {
+        Callable::Lua(function) => {
+            let deadline = context.deadline();
+            match crate::lua::call(inner, function, context, vec![Data::String(input)]).await? {
+                Data::String(bytes) => Ok(bytes),
+                Data::Nil => Ok(Vec::new()),
+                other => crate::lua::json_text(&other, deadline),
+            }
+        }
+        Callable::Wasm(function) => {
+            let prepared = function.prepared(inner)?;
+            let args = prepared.plan.lower_text(&prepared.params, input);
+            let args = args.map_err(|error| error.wrapped(&format!("`{}`", function.id)))?;
+            let value = inner.call_wasm(function, context, args).await?;
+            prepared.plan.lift_text(value)
+        }
     }
-    let Data::String(text) = &input else { return Ok(input) };
-    let json: serde_json::Value = serde_json::from_slice(text).map_err(|error| {
-        Error::new(ErrorKind::Invalid, format!("{name}: expected JSON, since it is no string: {error}"))
-    })?;
-    Ok(Data::from(&json))
 }
 
-/// An answer as text or bytes.
-fn bytes(answer: Data) -> Result<Vec<u8>, String> {
-    match answer {
-        Data::String(bytes) => Ok(bytes),
-        Data::Nil => Ok(Vec::new()),
-        other => other.to_json().map(|json| json.to_string().into_bytes()),
-    }
-}
-
-fn text(answer: Data) -> Result<String, String> {
-    String::from_utf8(bytes(answer)?).map_err(|_| "the answer is no text: use call-bytes".to_owned())
+/// An answer as text.
+fn text(answer: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(answer).map_err(|_| "the answer is no text: use call-bytes".to_owned())
 }
 
 /// Adds the interface. Its functions are plain ones, which block their guest: not the thread, which runs others
@@ -87,10 +85,10 @@ pub(crate) fn define(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut instance: LinkerInstance<'_, HostState> = linker.instance(INTERFACE)?;
     instance.func_wrap_async("call-string", |store, (target, input): (String, String)| {
         let caller = Caller::of(store.data());
-        Box::new(async move { Ok((caller.call(target, Data::from(input)).await.and_then(text),)) })
+        Box::new(async move { Ok((caller.call(target, input.into_bytes()).await.and_then(text),)) })
     })?;
     instance.func_wrap_async("call-bytes", |store, (target, input): (String, Vec<u8>)| {
         let caller = Caller::of(store.data());
-        Box::new(async move { Ok((caller.call(target, Data::String(input)).await.and_then(bytes),)) })
+        Box::new(async move { Ok((caller.call(target, input).await,)) })
     })
 }

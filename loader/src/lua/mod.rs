@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use registry_schema::manifest::LuaEntry;
 use registry_schema::{EntryId, ErrorKind};
+use tokio::time::Instant;
 
 use crate::calls::Retry;
 use crate::context::Context;
@@ -109,6 +110,14 @@ pub(crate) fn check(inner: &Inner, id: &EntryId) -> Result<(), Error> {
     state.check(inner, &id.to_string())?;
     inner.lua.give(state);
     Ok(())
+}
+
+/// `value` as JSON text, as `json.encode` writes it.
+///
+/// # Errors
+/// Those of `json.encode`; `TIMEOUT` when the deadline is past meanwhile.
+pub(crate) fn json_text(value: &Data, deadline: Option<Instant>) -> Result<Vec<u8>, Error> {
+    modules::json::encode_data(value, deadline)
 }
 
 /// Calls `callable` with untyped values.

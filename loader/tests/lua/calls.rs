@@ -4,17 +4,9 @@ use loader::{Context, Data, ErrorKind};
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use crate::shared::{App, lua, trampoline};
+use crate::guests::{ASYNCHRONOUS, Door, trampoline};
+use crate::shared::{App, lua};
 use crate::support::{Caching, ECHO, Registry};
-
-/// An export that only the asynchronous engine runs.
-pub(crate) const ASYNCHRONOUS: &str = r#"(core module $other
-    (import "" "return" (func $return))
-    (func (export "run") (result i32) (call $return) (i32.const 0))
-    (func (export "callback") (param i32 i32 i32) (result i32) (unreachable)))
-  (core func $return (canon task.return))
-  (core instance $other (instantiate $other (with "" (instance (export "return" (func $return))))))
-  (func (export "run") async (canon lift (core func $other "run") async (callback (func $other "callback"))))"#;
 
 /// Trampolines of both profiles, and Lua that goes through them.
 pub(crate) fn chains() -> Registry {
@@ -28,11 +20,9 @@ pub(crate) fn chains() -> Registry {
             local next_target, remaining = rest:match("^(%S+)%s*(.*)$")
             return funcs.call(target, next_target or "app:last", remaining or "")
         end"#;
-    let registry = Registry::new().wat("sync", &trampoline(""), "method: call\nimports: [funcs]").wat(
-        "async",
-        &trampoline(ASYNCHRONOUS),
-        "method: call\nimports: [funcs]",
-    );
+    let registry = Registry::new()
+        .wat("sync", &trampoline(Door::String, ""), "method: call\nimports: [funcs]")
+        .wat("async", &trampoline(Door::String, ASYNCHRONOUS), "method: call\nimports: [funcs]");
     let registry = lua(registry, "hop", hop, "modules: [funcs]");
     lua(registry, "last", "return function(x) return 'last' .. x end", "")
 }
@@ -107,7 +97,8 @@ async fn a_guest_calls_lua_and_all_failures_are_err() {
             if input == "fail" then return nil, errors.new("not today") end
             return "got " .. input
         end"#;
-    let registry = Registry::new().wat("guest", &trampoline(""), "method: call\nimports: [funcs]");
+    let registry =
+        Registry::new().wat("guest", &trampoline(Door::String, ""), "method: call\nimports: [funcs]");
     let app = App::new(lua(registry, "callee", callee, "modules: [errors]"));
     let call = async |target: &str, input: &str| match app
         .call("app:guest", vec![Data::from(target), Data::from(input)])
@@ -135,9 +126,9 @@ async fn a_guest_calls_lua_and_all_failures_are_err() {
 async fn a_guest_calls_nobody_without_a_grant() {
     let called = "return function() error('called') end";
     let registry = Registry::new()
-        .wat("sync", &trampoline(""), "method: call")
-        .wat("async", &trampoline(ASYNCHRONOUS), "method: call")
-        .wat("granted", &trampoline(""), "method: call\nimports: [funcs]");
+        .wat("sync", &trampoline(Door::String, ""), "method: call")
+        .wat("async", &trampoline(Door::String, ASYNCHRONOUS), "method: call")
+        .wat("granted", &trampoline(Door::String, ""), "method: call\nimports: [funcs]");
     let app = App::new(lua(registry, "callee", called, ""));
     let args = || vec![Data::from("app:callee"), Data::from("x")];
     for guest in ["sync", "async"] {

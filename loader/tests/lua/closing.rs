@@ -6,7 +6,8 @@ use std::sync::Arc;
 use loader::{Context, Data, Deployment, ErrorKind};
 use serde_json::json;
 
-use crate::shared::{App, lua, process, trampoline};
+use crate::guests::{Door, trampoline};
+use crate::shared::{App, lua, process};
 use crate::support::Registry;
 
 const REFUSED: &str = "can't run: the loader is shutting down";
@@ -23,8 +24,11 @@ fn registry() -> Registry {
             if refused:kind() ~= "NOT_FOUND" then return {refused:kind(), refused:retryable(), err:message()} end
             return err and {err:kind(), err:retryable(), err:message()} or value
         end"#;
-    let registry =
-        Registry::new().answer("answer", 42).wat("guest", &trampoline(""), "method: call\nimports: [funcs]");
+    let registry = Registry::new().answer("answer", 42).wat(
+        "guest",
+        &trampoline(Door::String, ""),
+        "method: call\nimports: [funcs]",
+    );
     let registry = lua(registry, "inner", "return function(x) return x .. ' answered' end", "");
     lua(registry, "f", source, "modules: [funcs, time]")
 }

@@ -3,7 +3,8 @@
 use loader::Options;
 use serde_json::{Value, json};
 
-use crate::shared::{App, lua, process, trampoline};
+use crate::guests::{Door, trampoline};
+use crate::shared::{App, lua, process};
 use crate::support::Registry;
 
 /// Calls by name; each row is `{kind, retryable, details, whether the message has the text}`.
@@ -72,7 +73,7 @@ fn registry() -> Registry {
         .wat("table", table, "wit: \"grow: func();\"\nmethod: grow\nlimits: {max_table_elements: 10}")
         .wat("depth", depth, "wit: \"depth: func();\"\nmethod: depth")
         .wat("broken", broken, "wit: \"f: func();\"\nmethod: f")
-        .wat("ungranted", &trampoline(""), "method: call")
+        .wat("ungranted", &trampoline(Door::String, ""), "method: call")
         .entries("- name: data\n  kind: registry.entry\n");
     let registry = lua(registry, "one", sleeps, "modules: [time]\npool: {type: static, workers: 1}");
     let relay = "return function() return require('funcs').call('app:add', 1, 2) end";

@@ -7,6 +7,7 @@ mod closing;
 mod coroutines;
 #[cfg(feature = "otel")]
 mod exported;
+mod guests;
 mod hostile;
 mod isolation;
 mod kinds;

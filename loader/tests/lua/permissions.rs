@@ -3,7 +3,8 @@
 use loader::Data;
 use serde_json::json;
 
-use crate::shared::{App, lua, process, trampoline, trampoline_by};
+use crate::guests::{Door, trampoline};
+use crate::shared::{App, lua, process};
 use crate::support::Registry;
 
 const POLICIES: &str = r#"
@@ -87,8 +88,8 @@ fn doors() -> Registry {
     let mut registry = Registry::new()
         .entries(POLICIES)
         .entries("- {name: host, kind: process.host}\n")
-        .wat("strings", &trampoline(""), guest)
-        .wat("bytes", &trampoline_by("call-bytes", "(list u8)", ""), guest);
+        .wat("strings", &trampoline(Door::String, ""), guest)
+        .wat("bytes", &trampoline(Door::Bytes, ""), guest);
     for name in ["open", "shut"] {
         registry = lua(registry, name, ran, "");
         registry = process(registry, &format!("{name}-process"), ran, "");

@@ -2,7 +2,8 @@
 
 use loader::{Context, Data, ErrorKind, Trace};
 
-use crate::calls::{chains, trampoline};
+use crate::calls::chains;
+use crate::guests::{Door, trampoline};
 use crate::shared::{App, lua, process};
 use crate::support::Registry;
 
@@ -59,7 +60,7 @@ async fn one_span_per_call_across_every_border() {
 #[tokio::test]
 async fn one_span_per_call_of_every_pair_of_engines() {
     let classed = "method: call\nimports: [funcs]\npool: {worker_class: heavy, workers: 1}";
-    let app = App::new(chains().wat("classed", &trampoline(""), classed));
+    let app = App::new(chains().wat("classed", &trampoline(Door::String, ""), classed));
     for first in ["sync", "async", "classed"] {
         for second in ["sync", "async", "classed"] {
             // A class of one thread has one call at a time.

@@ -83,39 +83,3 @@ impl App {
         self.call("app:f", Vec::new()).await.unwrap()
     }
 }
-
-/// A component whose function `call` calls the target that it is given, by `call-string`, and returns what
-/// came back. With `more` it needs the engine that `more` asks for.
-pub(crate) fn trampoline(more: &str) -> String {
-    trampoline_by("call-string", "string", more)
-}
-
-/// The same by `function`, one of `wippy:runtime/funcs`, whose input and answer have the type `data`.
-pub(crate) fn trampoline_by(function: &str, data: &str, more: &str) -> String {
-    format!(
-        r#"(component
-  (import "wippy:runtime/funcs@0.1.0" (instance $funcs
-    (export "{function}" (func (param "target" string) (param "input" {data})
-      (result (result {data} (error string)))))))
-  (core module $libc
-    (memory (export "memory") 1)
-    (global $next (mut i32) (i32.const 1024))
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-      (local $at i32)
-      (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-      (global.set $next (i32.add (local.get $at) (local.get 3)))
-      (local.get $at)))
-  (core instance $libc (instantiate $libc))
-  (core func $call (canon lower (func $funcs "{function}")
-    (memory $libc "memory") (realloc (func $libc "realloc"))))
-  (core module $module
-    (import "host" "call" (func $call (param i32 i32 i32 i32 i32)))
-    (func (export "call") (param i32 i32 i32 i32) (result i32)
-      (call $call (local.get 0) (local.get 1) (local.get 2) (local.get 3) (i32.const 16))
-      (i32.const 16)))
-  (core instance $instance (instantiate $module (with "host" (instance (export "call" (func $call))))))
-  (func (export "call") (param "target" string) (param "input" {data}) (result (result {data} (error string)))
-    (canon lift (core func $instance "call") (memory $libc "memory") (realloc (func $libc "realloc"))))
-  {more})"#
-    )
-}

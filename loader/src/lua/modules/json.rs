@@ -28,6 +28,7 @@ use crate::lua::host::Host;
 
 pub(super) use self::decode::decode;
 pub(super) use self::encode::encode;
+pub(in crate::lua) use self::encode::encode_data;
 
 /// The metatable of an empty table that is an object. One of its own: it can be reached, so a shared one could be
 /// changed for others.

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
-use mlua::{BString, Lua, LuaString, Table, Value};
+use mlua::{BString, Lua, Table, Value};
 use registry_schema::ErrorKind;
+use tokio::time::Instant;
 
 use crate::config::{JSON_BYTES_MAX, JSON_NESTING_MAX};
+use crate::data::{Data, Table as DataTable, TableForm};
 use crate::error::Error;
 use crate::lua::error;
 use crate::lua::host::Host;
@@ -24,6 +26,16 @@ const INTEGRAL_MAX: f64 = 9_007_199_254_740_992.0;
 pub(in super::super) fn encode(lua: &Lua, value: &Value) -> Result<Vec<u8>, Error> {
     let meter = Meter::new(u64::MAX, Host::deadline(lua));
     let mut writer = Writer { out: Vec::new(), within: Vec::new(), meter };
+    writer.value(value)?;
+    Ok(writer.out)
+}
+
+/// `value`, which left its invocation, as the JSON text that [`encode`] would have made of it there.
+///
+/// # Errors
+/// Those of [`encode`].
+pub(in crate::lua) fn encode_data(value: &Data, deadline: Option<Instant>) -> Result<Vec<u8>, Error> {
+    let mut writer = DataWriter { out: Vec::new(), depth: 0, meter: Meter::new(u64::MAX, deadline) };
     writer.value(value)?;
     Ok(writer.out)
 }
@@ -50,56 +62,24 @@ impl Writer {
             Value::Nil => self.out.extend_from_slice(b"null"),
             Value::Boolean(true) => self.out.extend_from_slice(b"true"),
             Value::Boolean(false) => self.out.extend_from_slice(b"false"),
-            Value::Integer(integer) => self.write(format_args!("{integer}"))?,
-            Value::Number(float) => self.float(*float)?,
-            Value::String(text) => self.string(text)?,
+            Value::Integer(integer) => write(&mut self.out, format_args!("{integer}"))?,
+            Value::Number(number) => float(&mut self.out, *number)?,
+            // Bytes that are no UTF-8 are replaced.
+            Value::String(string) => text(&mut self.out, &String::from_utf8_lossy(&string.as_bytes()))?,
             Value::Table(table) => self.table(table)?,
             value => match error::from_lua(value) {
-                Some(error) => self.text(error.message())?,
+                Some(error) => text(&mut self.out, error.message())?,
                 None => return Err(internal(format!("can't encode a {}", value.type_name()))),
             },
         }
-        if self.out.len() > JSON_BYTES_MAX {
-            return Err(internal(format!("the text has more than {JSON_BYTES_MAX} bytes")));
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) -> Result<(), Error> {
-        self.out.write_fmt(text).map_err(|error| internal(error.to_string()))
-    }
-
-    fn float(&mut self, float: f64) -> Result<(), Error> {
-        if !float.is_finite() {
-            self.out.extend_from_slice(b"null");
-            return Ok(());
-        }
-        if float.fract() == 0.0 && float.abs() <= INTEGRAL_MAX {
-            // `10 / 2` is 5, not 5.0, to whoever reads the text.
-            return self.write(format_args!("{float:.0}"));
-        }
-        serde_json::to_writer(&mut self.out, &float).map_err(|error| internal(error.to_string()))
-    }
-
-    /// Bytes that are no UTF-8 are replaced.
-    fn string(&mut self, text: &LuaString) -> Result<(), Error> {
-        match text.to_str() {
-            Ok(text) => self.text(&text),
-            Err(_) => self.text(&text.to_string_lossy()),
-        }
-    }
-
-    fn text(&mut self, text: &str) -> Result<(), Error> {
-        serde_json::to_writer(&mut self.out, text).map_err(|error| internal(error.to_string()))
+        bounded(&self.out)
     }
 
     fn table(&mut self, table: &Table) -> Result<(), Error> {
         if self.within.iter().any(|outer| outer == table) {
             return Err(internal("recursive table reference"));
         }
-        if self.within.len() >= JSON_NESTING_MAX {
-            return Err(internal(format!("nesting exceeds {JSON_NESTING_MAX} levels")));
-        }
+        nested(self.within.len())?;
         self.within.push(table.clone());
         match shape(table)? {
             Shape::Array(len) => {
@@ -118,7 +98,7 @@ impl Writer {
                     if index > 0 {
                         self.out.push(b',');
                     }
-                    self.text(&String::from_utf8_lossy(&key))?;
+                    text(&mut self.out, &String::from_utf8_lossy(&key))?;
                     self.out.push(b':');
                     self.value(&table.raw_get(key).map_err(lua)?)?;
                 }
@@ -132,29 +112,176 @@ impl Writer {
 
 fn shape(table: &Table) -> Result<Shape, Error> {
     let mut keys = Vec::new();
-    let (mut count, mut last) = (0, 0);
+    let mut indices = Indices::default();
     for pair in table.pairs::<Value, Value>() {
         match pair.map_err(lua)?.0 {
             Value::String(key) => keys.push(BString::from(&*key.as_bytes())),
-            Value::Integer(index) if index > 0 => (count, last) = (count + 1, index.max(last)),
-            Value::Integer(index) => {
-                return Err(internal(format!("sparse array: index {index} is out of range")));
-            }
-            key => return Err(internal(format!("a {} can't be a key", key.type_name()))),
+            Value::Integer(index) => indices.add(index)?,
+            key => return Err(no_key(key.type_name())),
         }
     }
-    match (count, keys.len()) {
-        (0, 0) if table.metatable().is_some_and(|metatable| super::is_object(&metatable)) => {
+    match (indices.is_object(keys.len())?, keys.len()) {
+        (false, 0)
+            if indices.count == 0
+                && table.metatable().is_some_and(|metatable| super::is_object(&metatable)) =>
+        {
             Ok(Shape::Object(keys))
         }
-        (0, 1..) => {
+        (true, _) => {
             keys.sort_unstable();
             Ok(Shape::Object(keys))
         }
-        (_, 1..) => Err(internal("mixed key types in a table: numbers and strings")),
-        (_, 0) if last != count => Err(internal(format!("sparse array: {count} items up to index {last}"))),
-        (_, 0) => usize::try_from(count).map(Shape::Array).map_err(|_| internal("sparse array")),
+        (false, _) => Ok(Shape::Array(indices.count)),
     }
+}
+
+/// The integers among the keys of a table.
+#[derive(Default)]
+struct Indices {
+    count: usize,
+    last: usize,
+}
+
+impl Indices {
+    fn add(&mut self, index: i64) -> Result<(), Error> {
+        let found = usize::try_from(index).ok().filter(|index| *index > 0);
+        let index = found.ok_or_else(|| internal(format!("sparse array: index {index} is out of range")))?;
+        self.count += 1;
+        self.last = self.last.max(index);
+        Ok(())
+    }
+
+    /// Whether a table with these and so many names is an object; one without any key is an array.
+    fn is_object(&self, names: usize) -> Result<bool, Error> {
+        let Self { count, last } = self;
+        match (count, names) {
+            (0, names) => Ok(names > 0),
+            (_, 1..) => Err(internal("mixed key types in a table: numbers and strings")),
+            (_, 0) if last != count => {
+                Err(internal(format!("sparse array: {count} items up to index {last}")))
+            }
+            (_, 0) => Ok(false),
+        }
+    }
+}
+
+/// Writes what [`Writer`] would have written.
+struct DataWriter {
+    out: Vec<u8>,
+    depth: usize,
+    meter: Meter,
+}
+
+impl DataWriter {
+    fn value(&mut self, value: &Data) -> Result<(), Error> {
+        self.meter.take(100).map_err(|_| past_deadline())?;
+        match value {
+            Data::Nil => self.out.extend_from_slice(b"null"),
+            Data::Bool(value) => write(&mut self.out, format_args!("{value}"))?,
+            Data::Integer(integer) => write(&mut self.out, format_args!("{integer}"))?,
+            Data::Float(number) => float(&mut self.out, *number)?,
+            Data::String(bytes) => text(&mut self.out, &String::from_utf8_lossy(bytes))?,
+            Data::Table(table) => {
+                nested(self.depth)?;
+                self.depth += 1;
+                self.table(table)?;
+                self.depth -= 1;
+            }
+            Data::Error(error) => text(&mut self.out, error.message())?,
+        }
+        bounded(&self.out)
+    }
+
+    fn table(&mut self, table: &DataTable) -> Result<(), Error> {
+        let mut fields: Vec<(&[u8], &Data)> = Vec::new();
+        let mut indices = Indices::default();
+        // Holes before the border are nil.
+        for (index, item) in (1..).zip(&table.array) {
+            if *item != Data::Nil {
+                indices.add(index)?;
+            }
+        }
+        for (key, item) in &table.fields {
+            match key {
+                Data::String(name) => fields.push((name, item)),
+                Data::Integer(index) => indices.add(*index)?,
+                Data::Float(_) => return Err(no_key("number")),
+                Data::Bool(_) => return Err(no_key("boolean")),
+                Data::Nil | Data::Table(_) | Data::Error(_) => return Err(no_key("userdata")),
+            }
+        }
+        let is_object = indices.is_object(fields.len())?;
+        if is_object || (fields.is_empty() && table.array.is_empty() && table.form == TableForm::Object) {
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            self.out.push(b'{');
+            for (index, (name, item)) in fields.into_iter().enumerate() {
+                if index > 0 {
+                    self.out.push(b',');
+                }
+                text(&mut self.out, &String::from_utf8_lossy(name))?;
+                self.out.push(b':');
+                self.value(item)?;
+            }
+            self.out.push(b'}');
+            return Ok(());
+        }
+        // Those behind the border that are there all the same.
+        let mut beyond: Vec<(i64, &Data)> = Vec::new();
+        for (key, item) in &table.fields {
+            if let Data::Integer(index) = key {
+                beyond.push((*index, item));
+            }
+        }
+        beyond.sort_unstable_by_key(|(index, _)| *index);
+        let items = table.array.iter().chain(beyond.into_iter().map(|(_, item)| item));
+        self.out.push(b'[');
+        for (index, item) in items.enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.value(item)?;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+}
+
+fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) -> Result<(), Error> {
+    out.write_fmt(text).map_err(|error| internal(error.to_string()))
+}
+
+fn float(out: &mut Vec<u8>, float: f64) -> Result<(), Error> {
+    if !float.is_finite() {
+        out.extend_from_slice(b"null");
+        return Ok(());
+    }
+    if float.fract() == 0.0 && float.abs() <= INTEGRAL_MAX {
+        // `10 / 2` is 5, not 5.0, to whoever reads the text.
+        return write(out, format_args!("{float:.0}"));
+    }
+    serde_json::to_writer(out, &float).map_err(|error| internal(error.to_string()))
+}
+
+fn text(out: &mut Vec<u8>, text: &str) -> Result<(), Error> {
+    serde_json::to_writer(out, text).map_err(|error| internal(error.to_string()))
+}
+
+fn nested(depth: usize) -> Result<(), Error> {
+    if depth >= JSON_NESTING_MAX {
+        return Err(internal(format!("nesting exceeds {JSON_NESTING_MAX} levels")));
+    }
+    Ok(())
+}
+
+fn bounded(out: &[u8]) -> Result<(), Error> {
+    if out.len() > JSON_BYTES_MAX {
+        return Err(internal(format!("the text has more than {JSON_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+fn no_key(what: &str) -> Error {
+    internal(format!("a {what} can't be a key"))
 }
 
 fn internal(message: impl Into<String>) -> Error {
