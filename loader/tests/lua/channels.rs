@@ -1,7 +1,8 @@
-//! Channels that are waited for many times: what was served leaves nothing behind.
+//! Channels and timers that are waited for many times: what was served or forgotten leaves nothing behind.
 
 use loader::{Data, Options};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::shared::{App, lua};
 use crate::support::Registry;
@@ -112,4 +113,102 @@ async fn a_wait_that_was_refused_receives_nothing() {
             return { refused, (ch:receive()) }
         end"#;
     assert_eq!(App::of(source).f().await.to_json().unwrap(), json!([3, "kept"]));
+}
+
+/// The documented loop with a timeout in each round, for more rounds than there may be timers.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_in_each_round_of_a_loop() {
+    let source = r#"
+        local time = require("time")
+        return function(how, rounds)
+            local jobs = channel.new(how == "ready" and rounds or 0)
+            -- Lua collects the less often, the more there is.
+            local hoard = how == "large" and string.rep("x", 3 << 20)
+            local function produce() for i = 1, rounds do jobs:send(i) end end
+            if how == "ready" then produce() else coroutine.spawn(produce) end
+            local sum = 0
+            for _ = 1, rounds do
+                local timeout = how == "timer" and time.timer("30s"):response() or time.after("30s")
+                local r = channel.select { jobs:case_receive(), timeout:case_receive() }
+                sum = sum + r.value
+            end
+            local late = channel.select { jobs:case_receive(), time.after("30s"):case_receive() }
+            return { sum, late.channel ~= jobs and late.ok, hoard and #hoard }
+        end"#;
+    let rounds = 25_000;
+    for how in ["waits", "ready", "timer", "large"] {
+        let app = tight(lua(Registry::new(), "f", source, "modules: [time]"));
+        let start = Instant::now();
+        let out = app.call("app:f", vec![Data::from(how), Data::Integer(rounds)]).await;
+        let out = out.unwrap_or_else(|error| panic!("{how}: {error}")).to_json().unwrap();
+        assert_eq!((&out[0], &out[1]), (&json!(rounds * (rounds + 1) / 2), &json!(true)), "{how}");
+        assert_eq!(start.elapsed().as_secs(), 30, "{how}");
+    }
+}
+
+/// A timer that somebody waits for fires, though nothing else holds it.
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_is_no_garbage() {
+    let source = r#"
+        local time = require("time")
+        return function()
+            local fired = 0
+            local never = channel.new()
+            for i = 1, 100 do
+                coroutine.spawn(function() time.after("1m"):receive() fired = fired + 1 end)
+                coroutine.spawn(function()
+                    channel.select { never:case_receive(), time.timer("1m"):channel():case_receive() }
+                    fired = fired + 1
+                end)
+                coroutine.spawn(function()
+                    local ticks = time.ticker("30s"):channel()
+                    ticks:receive() ticks:receive()
+                    fired = fired + 1
+                end)
+                coroutine.spawn(function()
+                    coroutine.wrap(function() time.after("1m"):receive() end)()
+                    fired = fired + 1
+                end)
+            end
+            time.sleep("1s")
+            -- Collections.
+            for _ = 1, 200 do local _ = string.rep("x", 1 << 20) time.sleep("1ms") end
+            time.sleep("2m")
+            return fired
+        end"#;
+    let app = tight(lua(Registry::new(), "f", source, "modules: [time]"));
+    assert_eq!(app.f().await, Data::Integer(400));
+}
+
+/// Timers that fire at once do so in the order in which they were made, however many there are.
+#[tokio::test(start_paused = true)]
+async fn timers_of_one_moment_fire_in_order() {
+    let source = r#"
+        local time = require("time")
+        return function()
+            local out = {}
+            for i = 1, 300 do
+                coroutine.spawn(function() time.after("1s"):receive() out[#out + 1] = i end)
+            end
+            time.sleep("2s")
+            for i = 1, 300 do if out[i] ~= i then return i end end
+            return #out
+        end"#;
+    assert_eq!(App::new(lua(Registry::new(), "f", source, "modules: [time]")).f().await, Data::Integer(300));
+}
+
+/// Timers end with their invocation, and its state has room for as many again.
+#[tokio::test(start_paused = true)]
+async fn timers_end_with_their_invocation() {
+    let source = r#"
+        local time = require("time")
+        return function()
+            local kept = {}
+            for i = 1, 10000 do kept[i] = assert(time.timer("1h")) end
+            return #kept
+        end"#;
+    let app = App::new(lua(Registry::new(), "f", source, "modules: [time]"));
+    for _ in 0..2 {
+        assert_eq!(app.f().await, Data::Integer(10_000));
+    }
 }
