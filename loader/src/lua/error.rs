@@ -2,13 +2,16 @@
 
 use mlua::{IntoLua, Lua, LuaString, MetaMethod, MultiValue, Table, UserData, UserDataMethods, Value};
 
-use registry_schema::ErrorKind;
+use registry_schema::{EntryId, ErrorKind};
 
 use super::convert;
 use super::host::Host;
 use super::modules::held::{Share, hold_or_raise};
 use crate::config::LUA_STACK_FRAMES_MAX;
 use crate::error::{Error, Frame, Stack};
+
+/// How Lua says that a limit of memory or stack was reached.
+const LIMITS: [&str; 3] = ["not enough memory", "stack overflow", "C stack overflow"];
 
 /// What frames of the prelude call their source.
 const PRELUDE: &str = "prelude";
@@ -140,10 +143,27 @@ pub(super) fn of_value(value: &Value) -> Error {
         value => match from_lua(value) {
             Some(error) => error,
             None => match value.to_string() {
-                Ok(text) => Error::new(ErrorKind::Unknown, text),
+                Ok(text) => of_text(text),
                 Err(_) => Error::new(ErrorKind::Unknown, format!("a {} was raised", value.type_name())),
             },
         },
+    }
+}
+
+/// The error that a text stands for: Lua raises its own limits as texts, after the place where they were met.
+fn of_text(text: String) -> Error {
+    let is =
+        |limit: &str| text.strip_suffix(limit).is_some_and(|place| place.is_empty() || place.ends_with(": "));
+    let kind = if LIMITS.into_iter().any(is) { ErrorKind::Internal } else { ErrorKind::Unknown };
+    Error::new(kind, text)
+}
+
+/// The error that `value` is, raised in the entry `id` and caught by nothing, not even by [`caught`]: of a text,
+/// that is a limit that leaves no room for a handler.
+pub(super) fn uncaught(id: &EntryId, value: &Value) -> Error {
+    match value {
+        Value::String(text) => Error::new(ErrorKind::Internal, format!("`{id}`: {}", text.to_string_lossy())),
+        value => of_value(value),
     }
 }
 
@@ -179,7 +199,7 @@ pub(super) fn kind_of(kind: &LuaString) -> Option<ErrorKind> {
 /// has one.
 pub(super) fn caught(lua: &Lua, host: &Host, value: &Value) -> mlua::Result<Value> {
     let error = match value {
-        Value::String(text) => Error::new(ErrorKind::Unknown, positioned(lua, &text.to_string_lossy())),
+        Value::String(text) => of_text(positioned(lua, &text.to_string_lossy())),
         value => of_value(value),
     };
     if error.stack().is_some() {

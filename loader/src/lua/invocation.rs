@@ -288,7 +288,7 @@ fn outcome(entry: &EntryId, mut given: MultiValue) -> Result<Data, Error> {
     let ok = given.pop_front();
     let first = given.pop_front().unwrap_or(Value::Nil);
     if ok != Some(Value::Boolean(true)) {
-        return Err(error::of_value(&first));
+        return Err(error::uncaught(entry, &first));
     }
     match (first, given.pop_front()) {
         (Value::Nil, Some(problem)) if problem != Value::Nil => Err(error::of_value(&problem)),

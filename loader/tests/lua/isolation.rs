@@ -213,3 +213,55 @@ async fn bytecode_in_a_bundle_is_no_source() {
         assert_eq!(faults.len(), 1, "{faults:?}");
     }
 }
+
+/// Limits of memory and stack have the kind of a limit wherever they are met and seen. A text like theirs that a
+/// program raises is its own.
+#[tokio::test]
+async fn limits_of_memory_and_stack_are_internal() {
+    let seen = r#"
+        local funcs = require("funcs")
+        return function()
+            local _, err = funcs.call("app:f", true)
+            return {err:kind(), err:retryable(), err:message()}
+        end"#;
+    let hoard = "local t = {} while true do t[#t + 1] = {} end";
+    let deep = "local function f() return 1 + f() end f()";
+    for (bomb, kind, text) in [
+        (hoard.to_owned(), "INTERNAL", "not enough memory"),
+        ("local _ = string.rep('x', 300 << 20)".to_owned(), "INTERNAL", "not enough memory"),
+        (format!("coroutine.wrap(function() {hoard} end)()"), "INTERNAL", "not enough memory"),
+        (format!("local _, e = pcall(function() {hoard} end) error(e)"), "INTERNAL", "not enough memory"),
+        (
+            format!("local _, e = pcall(function() {hoard} end) return nil, e"),
+            "INTERNAL",
+            "not enough memory",
+        ),
+        (format!("table.sort({{2, 1}}, function() {hoard} end)"), "INTERNAL", "not enough memory"),
+        (deep.to_owned(), "INTERNAL", "stack overflow"),
+        (format!("coroutine.wrap(function() {deep} end)()"), "INTERNAL", "stack overflow"),
+        (format!("local _, e = pcall(function() {deep} end) error(e)"), "INTERNAL", "stack overflow"),
+        (
+            "local t = {} setmetatable(t, {__index = function(t, k) return t[k + 1] end}) local _ = t[1]"
+                .to_owned(),
+            "INTERNAL",
+            "stack overflow",
+        ),
+        ("error('the stack overflowed')".to_owned(), "UNKNOWN", "the stack overflowed"),
+        ("error('there was not enough memory left')".to_owned(), "UNKNOWN", "not enough memory left"),
+        ("error(errors.new('not enough memory'))".to_owned(), "UNKNOWN", "not enough memory"),
+    ] {
+        let source = format!("return function(b) if b then {bomb} end return 'fine' end");
+        let registry = lua(Registry::new(), "f", &source, "");
+        let app = App::new(lua(registry, "seen", seen, "modules: [funcs]"));
+        let error = app.call("app:f", vec![Data::Bool(true)]).await.unwrap_err();
+        assert!(error.message().contains(text), "{bomb}: {error}");
+        assert_eq!(error.kind().as_str(), kind, "{bomb}");
+        let out = app.call("app:seen", vec![]).await.unwrap().to_json().unwrap();
+        assert_eq!(out[0], kind, "{bomb}");
+        assert_eq!(out[2], error.message(), "{bomb}");
+        if kind == "INTERNAL" {
+            assert!(!error.is_retryable() && out[1] == false, "{bomb}: {out}");
+        }
+        assert_eq!(app.f().await, Data::from("fine"));
+    }
+}
