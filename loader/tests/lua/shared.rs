@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use loader::registry_schema::EntryId;
-use loader::{Context, Data, Error, GuestLog, Loader, Options, Stream};
+use loader::{Context, Data, Error, GuestLog, Loader, LoaderBuilder, Options, Stream};
 
 use crate::support::{Built, Registry};
 
@@ -59,8 +59,17 @@ impl App {
 
     /// Opens what was built.
     pub(crate) fn open(built: Built, options: Options) -> Self {
+        Self::opened(built, |builder| builder.options(options))
+    }
+
+    /// With a loader that `with` prepares.
+    pub(crate) fn built(registry: Registry, with: impl FnOnce(LoaderBuilder) -> LoaderBuilder) -> Self {
+        Self::opened(registry.build(), with)
+    }
+
+    fn opened(built: Built, with: impl FnOnce(LoaderBuilder) -> LoaderBuilder) -> Self {
         let lines = Lines::default();
-        let loader = Loader::builder().options(options).guest_log(lines.clone()).open(&built).unwrap();
+        let loader = with(Loader::builder().guest_log(lines.clone())).open(&built).unwrap();
         Self { loader, lines, _built: built }
     }
 

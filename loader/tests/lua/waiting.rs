@@ -1,9 +1,13 @@
 //! `funcs.async`, executors, repetition, and many that wait at once.
 
+use std::sync::Arc;
+
 use loader::{Context, Data, ErrorKind};
 use serde_json::json;
+use tokio::sync::Barrier;
 use tokio::time::{Duration, Instant};
 
+use crate::guests::{ASYNCHRONOUS, Door, trampoline};
 use crate::shared::{App, lua};
 use crate::support::Registry;
 
@@ -178,32 +182,196 @@ async fn a_timeout_bounds_all_attempts() {
     assert_eq!(app.logged(), vec!["[app:flaky] attempt"; 2]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_callers_wait_on_two_threads() {
+/// Guests are called again as Lua is, and call again as Lua does.
+#[tokio::test(start_paused = true)]
+async fn guests_are_repeated_and_repeat() {
+    let sleeper = "return function() print('attempt') require('time').sleep('1h') end";
     let source = r#"
         local funcs = require("funcs")
-        return function(n) return funcs.call("app:sleep", "200ms", n) end"#;
-    let app = App::new(lua(sleeper(Registry::new()), "f", source, MODULES));
-    let calls = (0..1000).map(|n| app.call("app:f", vec![Data::Integer(n)]));
-    let results = futures_util::future::join_all(calls).await;
-    for (n, result) in results.into_iter().enumerate() {
-        assert_eq!(result.unwrap(), Data::Integer(i64::try_from(n).unwrap()));
+        return function(options, guest, target)
+            local _, err = funcs.new():with_options(options):call(guest, target, "")
+            return err:kind() .. " " .. err:message()
+        end"#;
+    let flaky = r#"
+- name: flaky
+  kind: function.lua
+  meta: {options: {retry: {max_attempts: 4, initial_delay: 10, backoff_factor: 2}}}
+  source: |
+    return function() print("attempt") return nil, errors.new({message = "again", retryable = true}) end
+"#;
+    let mut registry = lua(Registry::new().entries(flaky), "sleeper", sleeper, "modules: [time]");
+    for (profile, more) in [("sync", ""), ("async", ASYNCHRONOUS)] {
+        let guest = trampoline(Door::String, more);
+        let granted = "method: call\nimports: [funcs]";
+        registry = registry.wat(profile, &guest, granted);
+        let limited = format!("{granted}\nlimits: {{max_execution_ms: 50}}");
+        registry = registry.wat(&format!("limited-{profile}"), &guest, &limited);
+    }
+    let app = App::new(lua(registry, "f", source, MODULES));
+    let retry = json!({"max_attempts": 3, "initial_delay": 10});
+    for profile in ["sync", "async"] {
+        let call = async |options: serde_json::Value, guest: &str, target: &str| {
+            let start = Instant::now();
+            let args = vec![Data::from(&options), Data::from(guest), Data::from(target)];
+            let answer = app.call("app:f", args).await.unwrap();
+            (answer.as_str().unwrap().to_owned(), app.logged().len(), start.elapsed().as_millis())
+        };
+        let limited = format!("app:limited-{profile}");
+        let (error, attempts, elapsed) = call(json!({"retry": retry}), &limited, "app:sleeper").await;
+        assert!(error.starts_with("TIMEOUT "), "{error}");
+        assert_eq!((attempts, elapsed), (3, 50 + 10 + 50 + 20 + 50));
+        let options = json!({"timeout": 100, "retry": retry});
+        let (error, attempts, elapsed) = call(options, &limited, "app:sleeper").await;
+        assert!(error.starts_with("TIMEOUT "), "{error}");
+        assert_eq!((attempts, elapsed), (2, 100));
+        let guest = format!("app:{profile}");
+        let (error, attempts, elapsed) = call(json!({"timeout": 70}), &guest, "app:sleeper").await;
+        assert!(error.starts_with("TIMEOUT "), "{error}");
+        assert_eq!((attempts, elapsed), (1, 70));
+        // What the guest calls is called again, for as long as the guest has time.
+        let again = "UNKNOWN again".to_owned();
+        assert_eq!(call(json!({}), &guest, "app:flaky").await, (again.clone(), 4, 10 + 20 + 40));
+        assert_eq!(call(json!({"timeout": 30}), &guest, "app:flaky").await, (again, 2, 10));
     }
 }
 
+/// What computes is ended as what waits is; its caller goes on.
 #[tokio::test]
+async fn a_timeout_ends_what_computes() {
+    let source = r#"
+        local funcs = require("funcs")
+        return function(target)
+            local value, err = funcs.new():with_options({timeout = 50}):call(target)
+            return {value == nil, err:kind(), err:retryable(), funcs.call("app:fine")}
+        end"#;
+    let spin = "(module (func (export \"spin\") (loop $again (br $again))))";
+    let registry = Registry::new().wat("wasm", spin, "wit: \"spin: func();\"\nmethod: spin");
+    let registry = lua(registry, "lua", "return function() while true do end end", "");
+    let registry = lua(registry, "fine", "return function() return 'fine' end", "");
+    let app = App::new(lua(registry, "f", source, MODULES));
+    for target in ["app:lua", "app:wasm"] {
+        let out = app.call("app:f", vec![Data::from(target)]).await.unwrap();
+        assert_eq!(out.to_json().unwrap(), json!([true, "TIMEOUT", true, "fine"]), "{target}");
+    }
+}
+
+const INLINE: &str = "pool: {type: inline}";
+
+/// A caller that waits has no thread: one is enough for all of them.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_callers_wait_side_by_side() {
+    let callee = r#"
+        local time = require("time")
+        return function(n)
+            print("waits")
+            time.sleep("200ms")
+            print("goes on")
+            return n
+        end"#;
+    let source = r#"
+        local funcs = require("funcs")
+        return function(n) return funcs.call("app:sleep", n) end"#;
+    let registry = lua(Registry::new(), "sleep", callee, &format!("modules: [time]\n{INLINE}"));
+    let app = App::new(lua(registry, "f", source, &format!("{MODULES}\n{INLINE}")));
+    let start = Instant::now();
+    let calls = (0..1000).map(|n| app.call("app:f", vec![Data::Integer(n)]));
+    let results = futures_util::future::join_all(calls).await;
+    for (n, result) in (0..).zip(results) {
+        assert_eq!(result, Ok(Data::Integer(n)));
+    }
+    let logged = app.logged();
+    assert_eq!(logged[..1000], vec!["[app:sleep] waits"; 1000]);
+    assert_eq!(logged[1000..], vec!["[app:sleep] goes on"; 1000]);
+    assert_eq!(start.elapsed().as_millis(), 200);
+}
+
+/// A thousand callers of guests which wait until all of them do, on two threads. Blocked threads would be two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_callers_wait_on_two_threads() {
+    const CALLERS: i64 = 1000;
+    let gate = r#"(component
+      (import "acme:host/gate@1.0.0" (instance $gate (export "pass" (func (param "n" u32) (result u32)))))
+      (core func $pass (canon lower (func $gate "pass")))
+      (core module $module
+        (import "gate" "pass" (func $pass (param i32) (result i32)))
+        (func (export "pass") (param i32) (result i32) (call $pass (local.get 0))))
+      (core instance $instance (instantiate $module (with "gate" (instance (export "pass" (func $pass))))))
+      (func (export "pass") (param "n" u32) (result u32) (canon lift (core func $instance "pass"))))"#;
+    let source = r#"
+        local funcs = require("funcs")
+        return function(n) return funcs.call("app:gate", n) end"#;
+    let more = format!("method: pass\nimports: [\"acme:host/gate\"]\n{INLINE}");
+    let registry = Registry::new().wat("gate", gate, &more);
+    let registry = lua(registry, "f", source, &format!("{MODULES}\n{INLINE}"));
+    let all = Arc::new(Barrier::new(usize::try_from(CALLERS).unwrap()));
+    let app = App::built(registry, |builder| {
+        builder.host_interface("acme:host/gate@1.0.0", move |interface| {
+            let all = Arc::clone(&all);
+            interface.func_wrap_async("pass", move |_, (n,): (u32,)| {
+                let all = Arc::clone(&all);
+                Box::new(async move {
+                    all.wait().await;
+                    Ok((n,))
+                })
+            })
+        })
+    });
+    // Those that could not all wait at once fail in the end.
+    let context = Context::default().with_deadline(Some(Instant::now() + Duration::from_secs(120)));
+    let calls = (0..CALLERS).map(|n| app.loader.call_data("app:f", vec![Data::Integer(n)], context.clone()));
+    let results = futures_util::future::join_all(calls).await;
+    for (n, result) in (0..).zip(results) {
+        assert_eq!(result, Ok(Data::Integer(n)));
+    }
+}
+
+/// What nobody waits for any more does not go on, whatever is between.
+#[tokio::test(start_paused = true)]
 async fn a_dropped_call_ends_what_it_waits_for() {
-    let app = App::new(lua(
-        sleeper(Registry::new()),
-        "f",
-        "local funcs = require('funcs')\nreturn function() return funcs.call('app:sleep', '1h') end",
-        MODULES,
-    ));
-    let context = Context::default().with_deadline(Some(Instant::now() + Duration::from_millis(20)));
-    let error = app.loader.call_data("app:f", vec![], context).await.unwrap_err();
+    let callee = r#"
+        local time = require("time")
+        return function(text)
+            print("waits")
+            time.sleep("1h")
+            print("goes on")
+            return text
+        end"#;
+    let source = r#"
+        local funcs = require("funcs")
+        return function(how)
+            if how == "async" then return funcs.async("app:sleep", ""):response():receive():data() end
+            if how == "lua" then return funcs.call("app:sleep", "") end
+            return funcs.call(how, "app:sleep", "")
+        end"#;
+    let registry = lua(Registry::new(), "sleep", callee, "modules: [time]\npool: {type: static, size: 1}");
+    let granted = "method: call\nimports: [funcs]";
+    let registry = registry.wat("sync", &trampoline(Door::String, ""), granted);
+    let registry = registry.wat("other", &trampoline(Door::String, ASYNCHRONOUS), granted);
+    let app = App::new(lua(registry, "f", source, MODULES));
+    for how in ["lua", "async", "app:sync", "app:other"] {
+        {
+            let mut call = std::pin::pin!(app.call("app:f", vec![Data::from(how)]));
+            let mut logged = Vec::new();
+            while logged.is_empty() {
+                tokio::select! {
+                    biased;
+                    ended = &mut call => panic!("{ended:?}"),
+                    () = tokio::task::yield_now() => logged = app.logged(),
+                }
+            }
+            assert_eq!(logged, ["[app:sleep] waits"]);
+        }
+        tokio::time::sleep(Duration::from_secs(7200)).await;
+        assert_eq!(app.logged(), Vec::<String>::new(), "{how}");
+        // Its place is free.
+        let start = Instant::now();
+        assert_eq!(app.call("app:sleep", vec![Data::from("x")]).await, Ok(Data::from("x")));
+        assert_eq!((start.elapsed().as_secs(), app.logged().len()), (3600, 2));
+    }
+    // The end of its time is as good as being dropped.
+    let context = Context::default().with_deadline(Some(Instant::now() + Duration::from_secs(5)));
+    let error = app.loader.call_data("app:f", vec![Data::from("lua")], context).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(
-        app.call("app:sleep", vec![Data::from("1ms"), Data::Integer(1)]).await.unwrap(),
-        Data::Integer(1)
-    );
+    tokio::time::sleep(Duration::from_secs(7200)).await;
+    assert_eq!(app.logged(), ["[app:sleep] waits"]);
 }
