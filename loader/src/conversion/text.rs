@@ -8,6 +8,7 @@ use wasmtime::component::{Type, Val};
 use super::types::{Node, Shape};
 use super::{Plan, Returned, lift};
 use crate::bulk::Value;
+use crate::config::VALUE_BYTES_MAX;
 use crate::data::Data;
 use crate::error::Error;
 use crate::values::json;
@@ -27,6 +28,9 @@ impl Plan {
         };
         if is_text || self.required > 1 {
             return self.lower_data(&[Data::String(input)]);
+        }
+        if input.len().saturating_add(values(&input).saturating_mul(JSON_VALUE_BYTES)) > VALUE_BYTES_MAX {
+            return Err(invalid(format!("{name}: its values would have more than {VALUE_BYTES_MAX} bytes")));
         }
         let json = serde_json::from_slice(&input)
             .map_err(|error| invalid(format!("{name}: expected JSON, since it is no string: {error}")))?;
@@ -55,6 +59,24 @@ impl Plan {
     }
 }
 
+/// About what a value of JSON takes while it is read, as JSON and as what its type makes of it.
+const JSON_VALUE_BYTES: usize = 128;
+
+/// How many values and names a JSON text has at most.
+fn values(text: &[u8]) -> usize {
+    let (mut count, mut in_string, mut is_escaped) = (1, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b':' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 fn text(node: &Node, value: Value) -> Result<Vec<u8>, Error> {
     match (&node.shape, value) {
         (Shape::Bytes, Value::Bytes(bytes)) => Ok(bytes),
@@ -71,5 +93,44 @@ fn text(node: &Node, value: Value) -> Result<Vec<u8>, Error> {
             let json = json::print(&Val::from(value));
             json.map(String::into_bytes).map_err(|problem| Error::new(ErrorKind::Internal, problem))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use registry_schema::authored::wasm::Results;
+
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        for (text, count) in [
+            ("1", 1),
+            ("[]", 2),
+            ("[1,2,3]", 4),
+            (r#"{"a":1,"b":[]}"#, 6),
+            (r#"",[\"{:""#, 1),
+            (r#"["\\",1]"#, 3),
+        ] {
+            assert_eq!(values(text.as_bytes()), count, "{text}");
+        }
+    }
+
+    /// A text of few bytes that is many values is refused before any of them is made.
+    #[test]
+    fn texts_of_too_many_values_are_refused() {
+        let params = [("v".to_owned(), Type::U32)];
+        let plan = Plan::new(&params, None, Results::Pair);
+        let message = |text: Vec<u8>| plan.lower_text(&params, text).unwrap_err().message().to_owned();
+        // The bracket is a value as well, and so is what would stand before the first comma.
+        let most = (VALUE_BYTES_MAX - 1 - 2 * JSON_VALUE_BYTES) / (JSON_VALUE_BYTES + 1);
+        assert_eq!(
+            message([b"[".as_slice(), &b",".repeat(most)].concat()),
+            "v: expected JSON, since it is no string: expected value at line 1 column 2"
+        );
+        let refused = format!("v: its values would have more than {VALUE_BYTES_MAX} bytes");
+        assert_eq!(message([b"[".as_slice(), &b",".repeat(most + 1)].concat()), refused);
+        assert_eq!(message(vec![b' '; VALUE_BYTES_MAX + 1]), refused);
+        assert_eq!(plan.lower_text(&params, b" 7 ".to_vec()), Ok(vec![Value::Val(Val::U32(7))]));
     }
 }
