@@ -115,6 +115,23 @@ async fn a_wait_that_was_refused_receives_nothing() {
     assert_eq!(App::of(source).f().await.to_json().unwrap(), json!([3, "kept"]));
 }
 
+/// As a number that divisions and JSON give.
+#[tokio::test]
+async fn a_size_is_any_number_without_fraction() {
+    let source = r#"
+        return function()
+            local ch, refused = channel.new(4 / 2), {}
+            ch:send(1) ch:send(2)
+            for i, size in ipairs { 1.5, -1, "2", 2.0 ^ 70, {}, 0 / 0 } do
+                refused[i] = not pcall(channel.new, size)
+            end
+            local full = channel.select({ ch:case_send(3) }, true).default
+            return { (ch:receive()), (ch:receive()), full, refused }
+        end"#;
+    let refused = [true; 6];
+    assert_eq!(App::of(source).f().await.to_json().unwrap(), json!([1, 2, true, refused]));
+}
+
 /// The documented loop with a timeout in each round, for more rounds than there may be timers.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_in_each_round_of_a_loop() {
