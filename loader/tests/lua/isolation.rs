@@ -224,9 +224,10 @@ async fn limits_of_memory_and_stack_are_internal() {
             local _, err = funcs.call("app:f", true)
             return {err:kind(), err:retryable(), err:message()}
         end"#;
-    let hoard = "local t = {} while true do t[#t + 1] = {} end";
+    let hoard = "local s, t = string.rep('x', 1 << 20), {} while true do t[#t + 1] = s .. #t end";
     let deep = "local function f() return 1 + f() end f()";
     for (bomb, kind, text) in [
+        ("local t = {} while true do t[#t + 1] = {} end".to_owned(), "INTERNAL", "not enough memory"),
         (hoard.to_owned(), "INTERNAL", "not enough memory"),
         ("local _ = string.rep('x', 300 << 20)".to_owned(), "INTERNAL", "not enough memory"),
         (format!("coroutine.wrap(function() {hoard} end)()"), "INTERNAL", "not enough memory"),
