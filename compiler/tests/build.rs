@@ -389,7 +389,7 @@ fn bytecode_is_not_carried() {
         let text =
             format!("namespace: l\nentries:\n  - {{name: a, kind: function.lua, source: \"{source}\"}}\n");
         fs::write(project.path("app/lua.yaml"), text).unwrap();
-        let report = build(&project.path("app"), &project.options(), &Progress::new(Show::Nothing));
+        let report = build(&project.path("app"), &project.options(), &Progress::nothing());
         assert!(report.written.is_none(), "{source}");
         let errors: Vec<_> = report.diagnostics.iter().map(|diagnostic| diagnostic.code.as_str()).collect();
         let expected = if source.ends_with("binary.lua") { "E0303" } else { "E0416" };

@@ -187,9 +187,9 @@ mod tests {
     /// As often as may be asked for, with waits that grow up to their most; no more is taken.
     #[tokio::test(start_paused = true)]
     async fn attempts_and_waits_have_an_end() {
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let mut attempts = 0;
-        let outcome: Result<(), Error> = repeat(Some(retry(RETRY_ATTEMPTS_MAX).checked().unwrap()), || {
+        let outcome: Result<(), Error> = repeat(Some(retry(RETRY_ATTEMPTS_MAX).checked().unwrap()), None, || {
             attempts += 1;
             std::future::ready(Err(Error::new(ErrorKind::Unavailable, "later").retryable()))
         })

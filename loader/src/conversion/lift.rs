@@ -97,7 +97,7 @@ pub(super) fn payload(names: &Names, sides: &Sides, value: Value) -> Result<Opti
             let value = value.map(|value| Val::from(*value));
             Err(error(names, sides.err.as_ref(), value.as_ref())?)
         }
-        Value::Val(_) | Value::Bytes(_) => Err(mismatch("result")),
+        Value::Val(_) | Value::Bytes(_) | Value::Numbers(_) => Err(mismatch("result")),
     }
 }
 

@@ -44,3 +44,5 @@ pub(crate) use rules::Refused;
 pub(crate) use rules::Rules;
 #[cfg(feature = "http")]
 pub(crate) use target::Target;
+#[cfg(feature = "http")]
+pub(crate) use tls::Tls;

@@ -37,7 +37,7 @@ fn open() -> Rules {
 }
 
 fn tls() -> Tls {
-    Tls::new(Vec::new())
+    Tls::new(rustls::RootCertStore::empty())
 }
 
 fn egress(names: Names, connections_max: usize) -> Egress {
