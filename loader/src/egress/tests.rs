@@ -1,5 +1,6 @@
 //! Limits of the connector and its waits: each is reached, others go on, and it works again afterwards. Servers are
 //! on the loopback interface; where time has to pass, it is paused and passes by itself.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -281,7 +282,7 @@ async fn the_wait_for_encryption() {
                 let mut stream = silent.accept().await.unwrap().0;
                 assert!(stream.read(&mut [0; 8]).await.unwrap() > 0);
                 pause();
-                std::future::pending().await
+                std::future::pending::<()>().await;
             } => unreachable!("it never ends"),
         };
         resume();

@@ -190,7 +190,7 @@ async fn the_wait_for_encryption() {
                 let mut stream = silent.accept().await.unwrap().0;
                 assert!(stream.read(&mut [0; 8]).await.unwrap() > 0);
                 tokio::time::pause();
-                pending().await
+                pending::<()>().await;
             } => unreachable!("it never ends"),
         };
         tokio::time::resume();

@@ -51,7 +51,7 @@ async fn the_time_of_a_request() {
                 let mut stream = silent.accept().await.unwrap().0;
                 assert!(stream.read(&mut [0; 8]).await.unwrap() > 0);
                 tokio::time::pause();
-                std::future::pending().await
+                std::future::pending::<()>().await;
             } => unreachable!("it never ends"),
         };
         let passed = began.elapsed();
