@@ -100,11 +100,14 @@ fn a_build_without_room_leaves_the_old_bundle() {
     project.write(100);
     // In units of 1 KiB: nothing at all, and less than one artifact.
     for limit in [0, 4] {
+        // Of builds that were killed.
+        let leftovers = temporary_files(&project.dist());
         let failing = format!("trap '' XFSZ; ulimit -f {limit}; \"$1\" \"$2\" --no-cache --out \"$3\"");
         let output = shell(&project, &failing);
         assert_eq!(output.status.code(), Some(3), "{output:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains("File too large") && text.contains("E0604"), "{text}");
+        assert_eq!(temporary_files(&project.dist()), leftovers);
         let killing =
             format!("ulimit -c 0; ulimit -f {limit}; exec \"$1\" \"$2\" --no-cache --quiet --out \"$3\"");
         assert_eq!(shell(&project, &killing).status.code(), None);
