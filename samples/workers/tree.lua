@@ -32,10 +32,10 @@ local function main()
     process.send(sum, "stop")
     io.print(events:receive().result.value)
 
-    -- One without can't be sent anything.
+    -- One without can't be sent anything, whether it still runs or has ended.
     local prime = process.spawn("samples.workers:largest_prime", "samples.workers:processes", 7)
     local _, refused = process.send(prime, "add", 1)
-    io.print(refused:kind())
+    io.print(refused and "refused" or "sent")
     return 0
 end
 

@@ -261,7 +261,8 @@ async fn writes_end_after_their_longest_wait() {
     };
     for _ in 0..2 {
         let error = flood(quiet, 1 << 30).await.unwrap_err();
-        assert!(matches!(error.as_str(), "timed out" | "timeout"), "{error}");
+        // A backtrace may follow.
+        assert!(matches!(error.lines().next(), Some("timed out" | "timeout")), "{error}");
         assert_eq!(on(&loader, "connect", "127.0.0.1", port).await.unwrap(), "pong");
         // The system takes a little, whether anybody reads it or not.
         assert_eq!(flood(quiet, 1 << 10).await, Ok(String::new()));
