@@ -92,8 +92,8 @@ pub(crate) async fn open(
     Ok(Opened { instance, prepared, limit, _running: running, _slot: slot })
 }
 
-/// Calls `function` with `args` once it has a slot; its standard streams are `stdio`. Dropping the future ends
-/// the call and drops its store.
+/// Calls `function`, of whose slots the caller holds one and `free` are left, with `args`; its standard streams are
+/// `stdio`. Dropping the future ends the call and drops its store.
 ///
 /// The entry's own limit begins when it has what it needs to run: time in a queue is the inherited deadline's.
 pub(crate) async fn call(
@@ -102,14 +102,13 @@ pub(crate) async fn call(
     context: Context,
     args: Vec<Value>,
     stdio: Stdio,
+    free: usize,
     patience: Patience,
 ) -> Result<Option<Value>, Error> {
     let prepared = function.prepared(&inner)?;
     check_arity(&function, &prepared, args.len())?;
-    // Dropped last, when the instance is.
-    let slot = function.pool.slot(patience).await?;
     let owner = Owner::of(&context);
-    let source = match kept(&inner, &function, &owner, &stdio, slot.free)? {
+    let source = match kept(&inner, &function, &owner, &stdio, free)? {
         Some(instance) => Source::Kept(instance),
         None => Source::Fresh(inner.bound.place(&function.id, patience).await?),
     };

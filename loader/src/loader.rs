@@ -551,19 +551,29 @@ impl Inner {
         args: Vec<Value>,
         stdio: Stdio,
     ) -> Result<Option<Value>, Error> {
-        let id = Arc::clone(&function.id);
         let seen = self.telemetry.begin(&function.seen, &mut context.trace);
         // Before the task: it is the caller's that says whether this call is nested.
         let patience = Patience::of(&context);
-        let class = function.class.clone();
-        // Boxed: it is large, and passes through several hands.
-        let call = Box::pin(crate::call::call(Arc::clone(self), function, context, args, stdio, patience));
-        let call = pool::holding(seen.scope(call));
-        let result = match class.as_ref().map(|class| class.assign()) {
-            None => task::run(&id, &self.ticker, call).await,
-            Some(Ok(worker)) => task::run_on(&worker.handle, &id, &self.ticker, call).await,
-            Some(Err(error)) => Err(error),
+        let call = async {
+            // Before it has a thread: others would run on it while this one waits.
+            let slot = function.pool.slot(patience).await?;
+            let worker = function.class.as_ref().map(|class| class.assign()).transpose()?;
+            let runtime = worker.as_ref().map(|worker| worker.handle.clone());
+            let (inner, id) = (Arc::clone(self), Arc::clone(&function.id));
+            // Boxed: it is large, and passes through several hands.
+            let call = Box::pin(async move {
+                // Dropped last: whoever gets the slot finds the thread free, and the instance gone.
+                let slot = slot;
+                let _worker = worker;
+                crate::call::call(inner, function, context, args, stdio, slot.free, patience).await
+            });
+            let call = pool::holding(seen.scope(call));
+            match runtime {
+                None => task::run(&id, &self.ticker, call).await,
+                Some(runtime) => task::run_on(&runtime, &id, &self.ticker, call).await,
+            }
         };
+        let result = call.await;
         seen.end(&result);
         result
     }

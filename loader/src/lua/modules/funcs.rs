@@ -345,7 +345,10 @@ async fn wasm(
     let seen = inner.telemetry.begin(&function.seen, &mut context.trace);
     let patience = Patience::of(&context);
     // Boxed: it is large, and passes through several hands.
-    let call = Box::pin(crate::call::call(inner, function, context, args, crate::Stdio::Log, patience));
+    let call = Box::pin(async move {
+        let slot = function.pool.slot(patience).await?;
+        crate::call::call(inner, function, context, args, crate::Stdio::Log, slot.free, patience).await
+    });
     let call = AssertUnwindSafe(seen.scope(call));
     let result = match call.catch_unwind().await {
         Ok(result) => result,
