@@ -189,11 +189,12 @@ mod tests {
     async fn attempts_and_waits_have_an_end() {
         let start = Instant::now();
         let mut attempts = 0;
-        let outcome: Result<(), Error> = repeat(Some(retry(RETRY_ATTEMPTS_MAX).checked().unwrap()), None, || {
-            attempts += 1;
-            std::future::ready(Err(Error::new(ErrorKind::Unavailable, "later").retryable()))
-        })
-        .await;
+        let outcome: Result<(), Error> =
+            repeat(Some(retry(RETRY_ATTEMPTS_MAX).checked().unwrap()), None, || {
+                attempts += 1;
+                std::future::ready(Err(Error::new(ErrorKind::Unavailable, "later").retryable()))
+            })
+            .await;
         assert_eq!(outcome.unwrap_err().message(), "later");
         assert_eq!(attempts, RETRY_ATTEMPTS_MAX);
         let longest = RETRY_DELAY_MAX.as_secs() * u64::from(RETRY_ATTEMPTS_MAX - 2);

@@ -292,9 +292,20 @@ fn begin(
             Ok(later(
                 async move {
                     let _held = held;
-                    let call =
-                        || super::super::call(&inner, Arc::clone(&function), context.clone(), args.clone());
-                    repeat(retry, until, call).await
+                    match retry {
+                        None => super::super::call(&inner, function, context, args).await,
+                        retry => {
+                            let call = || {
+                                super::super::call(
+                                    &inner,
+                                    Arc::clone(&function),
+                                    context.clone(),
+                                    args.clone(),
+                                )
+                            };
+                            repeat(retry, until, call).await
+                        }
+                    }
                 },
                 |lua, value: Data| Ok(MultiValue::from_iter([convert::to_lua(lua, &value)?, Value::Nil])),
             ))
