@@ -290,8 +290,13 @@ async fn computing_guests_do_not_keep_a_sleeping_one_waiting() {
             tokio::spawn(async move { call(&loader, "forever", &[]).await })
         })
         .collect();
-    for _ in 0..20 {
-        assert_eq!(call(&loader, "sleep", &[Val::U64(1)]).await, Ok(None));
-    }
+    let sleeps = async {
+        for _ in 0..20 {
+            assert_eq!(call(&loader, "sleep", &[Val::U64(1)]).await, Ok(None));
+        }
+    };
+    // This thread is neither of the two: it sees the end where they would never come back.
+    assert!(tokio::time::timeout(Duration::from_secs(60), sleeps).await.is_ok(), "they keep both threads");
+    assert!(guests.iter().all(|guest| !guest.is_finished()));
     guests.iter().for_each(tokio::task::JoinHandle::abort);
 }
