@@ -147,7 +147,7 @@ pub(super) async fn dial(
     names: &Names,
 ) -> Result<(TcpStream, SocketAddr), Failure> {
     let mut failed = None;
-    for address in addresses(target, names).await? {
+    for address in addresses(rules, target, names).await? {
         if let Err(refused) = rules.address(Door::Http, &[&target.host], address) {
             failed.get_or_insert(Failure::Refused(refused));
             continue;
@@ -164,11 +164,12 @@ pub(super) async fn dial(
     Err(failed.unwrap_or_else(|| Failure::Lookup(format!("`{}` has no address", target.host))))
 }
 
-/// What the host of `target` stands for.
-async fn addresses(target: &Target, names: &Names) -> Result<Vec<SocketAddr>, Failure> {
+/// What the host of `target` stands for, if `rules` may allow some of it.
+async fn addresses(rules: &Rules, target: &Target, names: &Names) -> Result<Vec<SocketAddr>, Failure> {
     if let Ok(ip) = target.host.parse() {
         return Ok(vec![SocketAddr::new(ip, target.port)]);
     }
+    rules.lookup_at(&target.host, target.port)?;
     let found = names.look_up(&target.host).await;
     let mut found =
         found.map_err(|error| Failure::Lookup(format!("`{}` can't be resolved: {error}", target.host)))?;

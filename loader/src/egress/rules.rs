@@ -116,6 +116,17 @@ impl Rules {
         }
     }
 
+    /// Checks that what the name `host` stands for may be reachable at `port`: by this name, or by an address that it
+    /// may turn out to have. Otherwise a look-up, which tells others the name, is in vain.
+    #[cfg(feature = "http")]
+    pub(super) fn lookup_at(&self, host: &str, port: u16) -> Result<(), Refused> {
+        let matches = |item: &Destination| item.matches_name(host, port) || item.is_address_at(port);
+        match &self.allow {
+            Some(allow) if !allow.iter().any(matches) => Err(Refused::NotListed(format!("{host}:{port}"))),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that `address` may be reached, which `names` were looked up for.
     pub(crate) fn address(&self, door: Door, names: &[&str], address: SocketAddr) -> Result<(), Refused> {
         let (ip, port) = (address.ip().to_canonical(), address.port());

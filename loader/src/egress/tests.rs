@@ -32,9 +32,13 @@ use crate::context::Context;
 
 /// Rules that open this machine, and names below `test`.
 fn open() -> Rules {
-    let allow = ["127.0.0.1:*", "*.test:*"];
-    let allow = allow.map(|item| Destination::from_scalar(Scalar::Text(item.into())).unwrap());
-    Rules::new(Weak::new(), Context::default(), Some(Arc::new(allow)))
+    rules(&["127.0.0.1:*", "*.test:*"])
+}
+
+/// Rules that open what `allow` lists.
+fn rules(allow: &[&str]) -> Rules {
+    let item = |item: &&str| Destination::from_scalar(Scalar::Text((*item).into())).unwrap();
+    Rules::new(Weak::new(), Context::default(), Some(allow.iter().map(item).collect()))
 }
 
 fn tls() -> Tls {
@@ -247,6 +251,42 @@ async fn look_ups_at_once() {
     let mut named = connect(&egress, &url).await.unwrap();
     assert_eq!(ask(&mut named).await, StatusCode::OK);
     assert_eq!(began.recv().await.unwrap(), "next.test");
+}
+
+/// A name that can't be reached is not told to those who answer for it.
+#[tokio::test]
+async fn names_that_are_not_looked_up() {
+    let (address, _) = server("127.0.0.1:0").await;
+    let (begin, mut began) = mpsc::unbounded_channel();
+    let names = Names::by(Arc::new(move |host: &str| {
+        begin.send(host.to_owned()).unwrap();
+        Ok(vec![(Ipv4Addr::LOCALHOST, 0).into()])
+    }));
+    let egress = egress(names, 9);
+    let port = address.port();
+    let target = Target::parse(&format!("http://secret.test:{port}/")).unwrap();
+    let connect = async |allow: &[&str]| {
+        let rules = rules(allow);
+        egress.connect(&rules, &target, &Route::Shared, Timeouts::default()).await
+    };
+    let (here, elsewhere) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", port ^ 1));
+    let other_port = format!("secret.test:{}", port ^ 1);
+    let closed: [&[&str]; 4] = [&[], &["*.other.test:*"], &[&other_port], &[&elsewhere]];
+    for allow in closed {
+        let problem = said(connect(allow).await);
+        assert_eq!(problem, format!("not allowed: `network.allow` does not list `secret.test:{port}`"));
+        assert!(began.try_recv().is_err(), "{allow:?}");
+    }
+    // An address may be what a name stands for.
+    let open: [&[&str]; 3] = [&["secret.test:*"], &["*.test:*"], &[&here]];
+    for allow in open {
+        connect(allow).await.unwrap();
+        assert_eq!(began.try_recv().unwrap(), "secret.test", "{allow:?}");
+    }
+    // The name was looked up for an address that it does not have.
+    let problem = said(connect(&["127.7.7.7:*"]).await);
+    assert_eq!(problem, format!("not allowed: `network.allow` does not list `secret.test:{port}`"));
+    assert_eq!(began.try_recv().unwrap(), "secret.test");
 }
 
 #[tokio::test]

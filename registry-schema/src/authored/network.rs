@@ -50,6 +50,11 @@ impl Destination {
         matches && self.matches_port(port)
     }
 
+    /// Whether it is an address, which any name may stand for, at `port`.
+    pub fn is_address_at(&self, port: u16) -> bool {
+        matches!(self.host, HostPattern::Address(_)) && self.matches_port(port)
+    }
+
     /// Whether `host` matches at some port.
     pub fn matches_host(&self, host: &str) -> bool {
         Self { host: self.host.clone(), port: None }.matches_name(host, 0)
@@ -157,6 +162,9 @@ mod tests {
         assert!(loopback.matches_address("127.0.0.1".parse().unwrap(), 80));
         assert!(loopback.matches_address("::ffff:127.0.0.1".parse().unwrap(), 80));
         assert!(!loopback.matches_name("127.0.0.1", 80));
+        assert!(loopback.is_address_at(80) && !loopback.is_address_at(81));
+        assert!(pattern("[::1]:*").is_address_at(9) && !pattern("*:80").is_address_at(80));
+        assert!(!pattern("a.example:80").is_address_at(80));
         assert!(pattern("[::1]:*").matches_address("::1".parse().unwrap(), 9));
         assert!(pattern("[::ffff:10.0.0.1]:*").matches_address("10.0.0.1".parse().unwrap(), 9));
     }
