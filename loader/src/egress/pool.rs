@@ -90,6 +90,12 @@ impl Pool {
         self.idle_max
     }
 
+    /// Entries and servers that it knows.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        self.lock().idle.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Connections are put in and taken out whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -100,20 +106,18 @@ impl Pool {
         let mut state = self.lock();
         let idle = state.idle.get_mut(key)?;
         idle.retain(Idle::is_good);
-        let allowed = |idle: &Idle| {
-            let peer = idle.connection.peer;
-            peer.is_some_and(|peer| rules.address(Door::Http, &[&key.host], peer).is_ok())
-        };
-        let at = idle.iter().rposition(allowed)?;
-        if let Some(shared) = idle[at].connection.shared() {
-            idle[at].since = Instant::now();
-            return Some(shared);
+        let taken = take_from(idle, &key.host, rules);
+        if idle.is_empty() {
+            state.idle.remove(key);
         }
-        Some(idle.remove(at).connection)
+        taken
     }
 
     /// Keeps `connection` for the next request.
     pub(super) fn give(self: &Arc<Self>, key: Key, connection: Connection) {
+        if !connection.is_open() {
+            return;
+        }
         let mut state = self.lock();
         if state.count() >= self.idle_max {
             state.prune();
@@ -122,7 +126,7 @@ impl Pool {
             }
         }
         let idle = state.idle.entry(key).or_default();
-        if idle.len() < EGRESS_IDLE_PER_SERVER_MAX && connection.is_open() {
+        if idle.len() < EGRESS_IDLE_PER_SERVER_MAX {
             idle.push(Idle { connection, since: Instant::now() });
         }
         if !state.is_swept {
@@ -139,6 +143,20 @@ impl Pool {
         state.is_swept = since.is_some();
         since.map(|since| since + EGRESS_IDLE)
     }
+}
+
+/// The youngest of `idle` to `host` that `rules` allow.
+fn take_from(idle: &mut Vec<Idle>, host: &str, rules: &Rules) -> Option<Connection> {
+    let allowed = |idle: &Idle| {
+        let peer = idle.connection.peer;
+        peer.is_some_and(|peer| rules.address(Door::Http, &[host], peer).is_ok())
+    };
+    let at = idle.iter().rposition(allowed)?;
+    if let Some(shared) = idle[at].connection.shared() {
+        idle[at].since = Instant::now();
+        return Some(shared);
+    }
+    Some(idle.remove(at).connection)
 }
 
 /// The task that closes idle connections of a pool. Where it ends early, with its runtime, the next one begins with

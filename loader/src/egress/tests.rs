@@ -171,6 +171,32 @@ async fn idle_connections_to_one_server() {
     assert_eq!(kept, EGRESS_IDLE_PER_SERVER_MAX);
 }
 
+/// What is known of servers goes with their connections.
+#[tokio::test]
+async fn servers_without_idle_connections_are_forgotten() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let egress = egress(Names::new(), 1);
+    let (pool, rules) = (Arc::new(Pool::default()), open());
+    let entry = Arc::new("app:one".parse().unwrap());
+    let key = |host: usize| Key::new(&entry, &Target::parse(&format!("http://{host}.test/")).unwrap());
+    let mut connection = connect(&egress, &format!("http://{address}/")).await.unwrap();
+    for host in 0..2 * EGRESS_IDLE_MAX {
+        pool.give(key(host), connection);
+        assert_eq!(pool.keys(), 1);
+        assert!(pool.take(&key(host + 1), &rules).is_none());
+        connection = pool.take(&key(host), &rules).unwrap();
+        assert_eq!(pool.keys(), 0);
+    }
+    // One that is closed already is not kept.
+    drop(listener.accept().await.unwrap());
+    while connection.is_ready().await {
+        tokio::task::yield_now().await;
+    }
+    pool.give(key(0), connection);
+    assert_eq!(pool.keys(), 0);
+}
+
 /// Nobody has to ask for another one.
 #[tokio::test]
 async fn an_idle_connection_is_closed_by_itself() {
