@@ -24,6 +24,10 @@ pub(super) struct Home {
 
 impl Home {
     fn give_back(self) {
+        // The next request would wait behind what the server does not take of this one.
+        if !self.connection.is_written() {
+            return;
+        }
         self.pool.give(self.key, self.connection);
     }
 }

@@ -89,6 +89,11 @@ impl Egress {
         self.connections.available_permits()
     }
 
+    #[cfg(test)]
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// What its connections trust.
     #[cfg(any(feature = "lua", feature = "otel"))]
     pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
@@ -177,7 +182,8 @@ impl Egress {
         connection::start(stream, peer, target, config, kept).await
     }
 
-    fn answered(
+    /// The response as its reader sees it; `connection` goes to the pool at its end.
+    pub(super) fn answered(
         &self,
         response: Response<hyper::body::Incoming>,
         key: Key,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,6 +23,7 @@ use super::rules::{Door, Refused, Rules};
 use super::stall::Stalling;
 use super::target::{Encryption, Target};
 use super::tls;
+use super::writing::{RequestBody, Writing};
 use crate::config::{EGRESS_ADDRESSES_MAX, EGRESS_HEADER_BYTES_MAX, EGRESS_HEADERS_MAX};
 
 /// Why there is no response.
@@ -79,7 +81,7 @@ pub(super) struct Connection {
 }
 
 enum Sender {
-    Http1(http1::SendRequest<WasiBody>),
+    Http1(http1::SendRequest<WasiBody>, Arc<Writing>),
     Http2(http2::SendRequest<WasiBody>),
 }
 
@@ -90,15 +92,23 @@ impl Connection {
     /// Whether it may take a request later.
     pub(super) fn is_open(&self) -> bool {
         match &self.sender {
-            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http1(sender, _) => !sender.is_closed(),
             Sender::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Whether it has written all of its request, so that it may take the next one.
+    pub(super) fn is_written(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(_, writing) => writing.is_done(),
+            Sender::Http2(_) => true,
         }
     }
 
     /// A second handle of a connection that takes many requests at once.
     pub(super) fn shared(&self) -> Option<Self> {
         match &self.sender {
-            Sender::Http1(_) => None,
+            Sender::Http1(..) => None,
             Sender::Http2(sender) => Some(Self { sender: Sender::Http2(sender.clone()), peer: self.peer }),
         }
     }
@@ -106,7 +116,7 @@ impl Connection {
     /// Waits until it takes a request; `false` when it has gone.
     pub(super) async fn is_ready(&mut self) -> bool {
         match &mut self.sender {
-            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http1(sender, _) => sender.ready().await.is_ok(),
             Sender::Http2(sender) => sender.ready().await.is_ok(),
         }
     }
@@ -117,7 +127,8 @@ impl Connection {
         mut request: Request<WasiBody>,
     ) -> Result<Response<Incoming>, Box<Unsent>> {
         match &mut self.sender {
-            Sender::Http1(sender) => {
+            Sender::Http1(sender, writing) => {
+                let mut request = request.map(|body| RequestBody::new(body, writing).boxed_unsync());
                 // To a server, in contrast to a proxy, path and query alone are said.
                 let path = request.uri().path_and_query().cloned();
                 *request.uri_mut() = path.map(http::Uri::from).unwrap_or_default();
@@ -212,7 +223,8 @@ async fn http1(
     peer: Option<SocketAddr>,
     kept: Kept,
 ) -> Result<Connection, Failure> {
-    let stream = Stalling::new(stream, kept.write);
+    let writing = Arc::<Writing>::default();
+    let stream = Stalling::new(stream, kept.write, Arc::clone(&writing));
     let mut builder = http1::Builder::new();
     builder.max_headers(EGRESS_HEADERS_MAX).max_buf_size(EGRESS_HEADER_BYTES_MAX);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
@@ -221,7 +233,7 @@ async fn http1(
         let _permit = kept.permit;
         let _ = connection.await;
     });
-    Ok(Connection { sender: Sender::Http1(sender), peer })
+    Ok(Connection { sender: Sender::Http1(sender, writing), peer })
 }
 
 async fn http2(
@@ -229,7 +241,7 @@ async fn http2(
     peer: Option<SocketAddr>,
     kept: Kept,
 ) -> Result<Connection, Failure> {
-    let stream = Stalling::new(stream, kept.write);
+    let stream = Stalling::new(stream, kept.write, Arc::default());
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let headers = u32::try_from(EGRESS_HEADER_BYTES_MAX).unwrap_or(u32::MAX);
     builder.timer(TokioTimer::new()).max_header_list_size(headers);

@@ -33,6 +33,8 @@ mod timed;
 #[cfg(feature = "http")]
 mod tls;
 pub(crate) mod waits;
+#[cfg(feature = "http")]
+mod writing;
 
 #[cfg(feature = "http")]
 pub(crate) use client::{Egress, Route, Timeouts};

@@ -5,27 +5,33 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::writing::Writing;
+
 /// A stream that fails once the other end has taken nothing of what is written for `longest`.
 pub(super) struct Stalling<S> {
     stream: S,
+    writing: Arc<Writing>,
     longest: Duration,
     /// Made when a write has to wait.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Stalling<S> {
-    pub(super) fn new(stream: S, longest: Duration) -> Self {
-        Self { stream, longest, timer: None }
+    /// `writing` knows whether a write waits.
+    pub(super) fn new(stream: S, longest: Duration, writing: Arc<Writing>) -> Self {
+        Self { stream, writing, longest, timer: None }
     }
 
     /// What came of a write, unless it waits for too long.
     fn within<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.writing.stuck(written.is_pending());
         if written.is_ready() {
             self.timer = None;
             return written;

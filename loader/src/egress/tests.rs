@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use registry_schema::authored::network::Destination;
 use registry_schema::authored::scalar::{FromScalar, Scalar};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -387,11 +387,42 @@ async fn the_wait_for_a_server_to_take_a_body() {
     }
 }
 
+/// A connection whose answer ended before its request did takes no further one.
+#[tokio::test]
+async fn an_answer_before_the_end_of_its_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let egress = egress(Names::new(), 9);
+    let full = |bytes: Vec<u8>| request(bytes).into_body();
+    let endless = || StreamBody::new(futures_util::stream::pending()).boxed_unsync();
+    // What a server reads of a body before it answers, and whether all was written then.
+    for (body, read, is_kept) in [
+        (full(Vec::new()), 0, true),
+        (full(vec![0; 8 << 20]), 8 << 20, true),
+        (full(vec![0; 64 << 20]), 0, false),
+        (endless(), 0, false),
+    ] {
+        let mut connection = connect(&egress, &format!("http://{address}/")).await.unwrap();
+        let mut stream = listener.accept().await.unwrap().0;
+        let (response, ()) = tokio::join!(connection.send(request(Vec::new()).map(|_| body)), async {
+            assert!(read_head(&mut stream).await);
+            stream.read_exact(&mut vec![0; read]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        });
+        let response = response.map_err(|unsent| unsent.into_error()).unwrap();
+        let key = key("app:one", address);
+        let response = egress.answered(response, key.clone(), connection, Timeouts::default());
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+        assert_eq!(egress.pool().keys(), usize::from(is_kept), "{read} bytes");
+        assert_eq!(egress.pool().take(&key, &open()).is_some(), is_kept);
+    }
+}
+
 /// One that takes a little at a time is waited for.
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_no_silent_one() {
     let (near, mut far) = tokio::io::duplex(4);
-    let mut near = super::stall::Stalling::new(near, EGRESS_WRITE);
+    let mut near = super::stall::Stalling::new(near, EGRESS_WRITE, Arc::default());
     let reading = async {
         for _ in 0..4 {
             tokio::time::sleep(EGRESS_WRITE * 3 / 4).await;
