@@ -267,7 +267,7 @@ pub const EGRESS_ADDRESSES_MAX: usize = 16;
 pub const EGRESS_HEADERS_MAX: usize = 256;
 /// See [`EGRESS_HEADERS_MAX`].
 pub const EGRESS_HEADER_BYTES_MAX: usize = 128 << 10;
-/// Longest wait for an outgoing connection.
+/// Longest wait for an outgoing connection. The addresses of a name share it: one that does not answer has its part.
 pub const EGRESS_CONNECT: Duration = Duration::from_secs(30);
 /// Longest wait from a request to the head of its response; `http_client` waits for its `timeout` if that is longer.
 pub const EGRESS_FIRST_BYTE: Duration = Duration::from_secs(120);

@@ -11,7 +11,7 @@ use registry_schema::EntryId;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::WasiBody;
 
 use super::body::{Home, ResponseBody};
@@ -151,7 +151,8 @@ impl Egress {
         route: &Route,
         timeouts: Timeouts,
     ) -> Result<Connection, Failure> {
-        let connecting = timeout(timeouts.connect, self.connected(rules, target, route, timeouts.write));
+        let end = Instant::now() + timeouts.connect;
+        let connecting = timeout_at(end, self.connected(rules, target, route, end, timeouts.write));
         connecting.await.map_err(|_| Failure::Timeout(Wait::Connection))?
     }
 
@@ -160,6 +161,7 @@ impl Egress {
         rules: &Rules,
         target: &Target,
         route: &Route,
+        end: Instant,
         write: Duration,
     ) -> Result<Connection, Failure> {
         // The semaphore is never closed.
@@ -170,7 +172,7 @@ impl Egress {
         if let Route::Unix(path) = route {
             return connection::start_unix(path, kept).await;
         }
-        let (stream, peer) = connection::dial(rules, target, &self.names).await?;
+        let (stream, peer) = connection::dial(rules, target, &self.names, end).await?;
         let config = match (target.encryption, route) {
             (Encryption::Plain, _) => None,
             #[cfg(feature = "lua")]

@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
 use wasmtime_wasi_http::WasiBody;
 
 use super::names::Names;
@@ -151,25 +152,33 @@ pub(super) struct Kept {
     pub(super) write: Duration,
 }
 
-/// Connects to `target` by what `rules` allow of its addresses.
+/// Connects to `target` by what `rules` allow of its addresses, one after another. Of what is left until `end`, each
+/// has as much as each of those after it: one that does not answer leaves them their part.
 pub(super) async fn dial(
     rules: &Rules,
     target: &Target,
     names: &Names,
+    end: Instant,
 ) -> Result<(TcpStream, SocketAddr), Failure> {
-    let mut failed = None;
+    let (mut failed, mut allowed) = (None, Vec::new());
     for address in addresses(rules, target, names).await? {
-        if let Err(refused) = rules.address(Door::Http, &[&target.host], address) {
-            failed.get_or_insert(Failure::Refused(refused));
-            continue;
+        match rules.address(Door::Http, &[&target.host], address) {
+            Ok(()) => allowed.push(address),
+            Err(refused) => failed = failed.or(Some(Failure::Refused(refused))),
         }
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
+    }
+    for (address, left) in allowed.iter().zip((1..=allowed.len()).rev()) {
+        // There are few.
+        let parts = u32::try_from(left).unwrap_or(u32::MAX);
+        let part = end.saturating_duration_since(Instant::now()) / parts;
+        match timeout(part, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
                 // Requests are written whole; a failure costs time, nothing else.
                 let _ = stream.set_nodelay(true);
-                return Ok((stream, address));
+                return Ok((stream, *address));
             }
-            Err(error) => failed = Some(Failure::Connect(error)),
+            Ok(Err(error)) => failed = Some(Failure::Connect(error)),
+            Err(_) => failed = Some(Failure::Timeout(Wait::Connection)),
         }
     }
     Err(failed.unwrap_or_else(|| Failure::Lookup(format!("`{}` has no address", target.host))))

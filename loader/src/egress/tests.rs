@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use registry_schema::authored::network::Destination;
 use registry_schema::authored::scalar::{FromScalar, Scalar};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{advance, pause, resume, timeout};
 use wasmtime_wasi_http::WasiBody;
@@ -332,6 +332,51 @@ async fn addresses_of_one_name() {
         let mut connection = connect(&egress, &url("few.test")).await.unwrap();
         assert_eq!(ask(&mut connection).await, StatusCode::OK);
     }
+}
+
+/// An address that does not answer leaves the others their part of the time.
+#[tokio::test]
+async fn the_wait_for_one_of_several_addresses() {
+    // Its queue is full: a further connection waits for ever.
+    let full = TcpSocket::new_v4().unwrap();
+    full.bind(([127, 8, 8, 1], 0).into()).unwrap();
+    let full = full.listen(1).unwrap();
+    let port = full.local_addr().unwrap().port();
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(TcpStream::connect(full.local_addr().unwrap()).await.unwrap());
+    }
+    let _good = server(&format!("127.8.8.2:{port}")).await;
+    let names = Names::by(Arc::new(|host: &str| {
+        let last: &[u8] = match host {
+            "second.test" => &[1, 2],
+            "fourth.test" => &[1, 1, 1, 2],
+            // Nobody listens at the third one.
+            "closed.test" => &[1, 3],
+            _ => &[1, 1],
+        };
+        Ok(last.iter().map(|last| ([127, 8, 8, *last], 0).into()).collect())
+    }));
+    let egress = egress(names, 1);
+    let connect = async |host: &str| {
+        let target = Target::parse(&format!("http://{host}:{port}/")).unwrap();
+        pause();
+        let began = tokio::time::Instant::now();
+        let connected = egress.connect(&open(), &target, &Route::Shared, Timeouts::default()).await;
+        let took = began.elapsed();
+        resume();
+        (connected, took)
+    };
+    for (host, waits) in [("second.test", EGRESS_CONNECT / 2), ("fourth.test", EGRESS_CONNECT * 3 / 4)] {
+        let (connected, took) = connect(host).await;
+        assert_eq!(ask(&mut connected.unwrap()).await, StatusCode::OK);
+        assert!(took >= waits && took < EGRESS_CONNECT, "{host}: {took:?}");
+    }
+    let (refused, _) = connect("closed.test").await;
+    assert_eq!(said(refused), "can't connect: Connection refused (os error 111)");
+    let (late, took) = connect("silent.test").await;
+    assert_eq!(said(late), "no connection in time");
+    assert!(took >= EGRESS_CONNECT);
 }
 
 /// A server that says nothing while encryption is agreed on; its place is free afterwards.
