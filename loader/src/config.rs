@@ -253,6 +253,8 @@ pub const LOOKUP_ANSWERS_KEPT_MAX: usize = 256;
 pub const SOCKETS_OPEN_MAX: u32 = 256;
 /// Outgoing HTTP connections that are open at once; further requests wait for one.
 pub const EGRESS_CONNECTIONS_MAX: usize = 1_024;
+/// Those of one entry, a quarter: others are served while it waits for one.
+pub const EGRESS_CONNECTIONS_PER_ENTRY_MAX: usize = EGRESS_CONNECTIONS_MAX / 4;
 /// Idle outgoing connections that are kept.
 pub const EGRESS_IDLE_MAX: usize = 256;
 /// Idle outgoing connections of one entry to one server that are kept.

@@ -10,27 +10,25 @@ use registry_schema::EntryId;
 #[cfg(feature = "lua")]
 use rustls::ClientConfig;
 use rustls::RootCertStore;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::WasiBody;
 
 use super::body::{Home, ResponseBody};
 use super::connection::{self, Connection, Failure, Kept, Wait};
 use super::names::Names;
+use super::places::{Places, Room};
 use super::pool::{Key, Pool};
 use super::rules::Rules;
 use super::target::{Encryption, Target};
 use super::tls::Tls;
-use crate::config::{
-    EGRESS_BETWEEN_BYTES, EGRESS_CONNECT, EGRESS_CONNECTIONS_MAX, EGRESS_FIRST_BYTE, EGRESS_WRITE,
-};
+use crate::config::{EGRESS_BETWEEN_BYTES, EGRESS_CONNECT, EGRESS_FIRST_BYTE, EGRESS_WRITE};
 
 /// Sends requests for guests and for Lua.
 pub(crate) struct Egress {
     pool: Arc<Pool>,
     tls: Tls,
     /// Connections that may be open at once.
-    connections: Arc<Semaphore>,
+    places: Places,
     names: Names,
 }
 
@@ -74,19 +72,17 @@ pub(crate) enum Route {
 
 impl Egress {
     pub(crate) fn new(tls: Tls, names: Names) -> Self {
-        Self::with_room(tls, names, EGRESS_CONNECTIONS_MAX)
+        Self::with_room(tls, names, Room::default())
     }
 
-    /// One with room for `connections_max` connections.
-    pub(super) fn with_room(tls: Tls, names: Names, connections_max: usize) -> Self {
-        let connections = Arc::new(Semaphore::new(connections_max));
-        Self { pool: Arc::default(), tls, connections, names }
+    /// One with `room` for connections.
+    pub(super) fn with_room(tls: Tls, names: Names, room: Room) -> Self {
+        Self { pool: Arc::default(), tls, places: Places::new(room), names }
     }
 
-    /// Connections that may be opened now.
     #[cfg(test)]
-    pub(super) fn room(&self) -> usize {
-        self.connections.available_permits()
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     #[cfg(test)]
@@ -128,7 +124,7 @@ impl Egress {
                 }
             }
         }
-        let mut connection = self.connect(rules, target, route, timeouts).await?;
+        let mut connection = self.connect(entry, rules, target, route, timeouts).await?;
         let shared = connection.shared().filter(|_| is_shared);
         if let Some(shared) = shared {
             self.pool.give(key.clone(), shared);
@@ -142,18 +138,23 @@ impl Egress {
         Ok(response.map(|body| ResponseBody::new(body, timeouts.between_bytes, None).boxed_unsync()))
     }
 
-    /// A new connection: a place for it, a look-up, the connection itself and its encryption together take no longer
+    /// A new connection of `entry`: a place for it, a look-up, the connection itself and its encryption together take no longer
     /// than `timeouts` say.
     pub(super) async fn connect(
         &self,
+        entry: &Arc<EntryId>,
         rules: &Rules,
         target: &Target,
         route: &Route,
         timeouts: Timeouts,
     ) -> Result<Connection, Failure> {
         let end = Instant::now() + timeouts.connect;
-        let connecting = timeout_at(end, self.connected(rules, target, route, end, timeouts.write));
-        connecting.await.map_err(|_| Failure::Timeout(Wait::Connection))?
+        let connecting = async {
+            let place = self.places.take(entry, &self.pool).await;
+            let place = place.map_err(|error| Failure::Connect(std::io::Error::other(error)))?;
+            self.connected(rules, target, route, end, Kept { place, write: timeouts.write }).await
+        };
+        timeout_at(end, connecting).await.map_err(|_| Failure::Timeout(Wait::Connection))?
     }
 
     async fn connected(
@@ -162,12 +163,8 @@ impl Egress {
         target: &Target,
         route: &Route,
         end: Instant,
-        write: Duration,
+        kept: Kept,
     ) -> Result<Connection, Failure> {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.connections).acquire_owned().await;
-        let permit = permit.map_err(|error| Failure::Connect(std::io::Error::other(error)))?;
-        let kept = Kept { permit, write };
         #[cfg(feature = "lua")]
         if let Route::Unix(path) = route {
             return connection::start_unix(path, kept).await;

@@ -15,11 +15,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use wasmtime_wasi_http::WasiBody;
 
 use super::names::Names;
+use super::places::Place;
 use super::rules::{Door, Refused, Rules};
 use super::stall::Stalling;
 use super::target::{Encryption, Target};
@@ -147,7 +147,7 @@ impl Connection {
 /// What a connection has for as long as it is open.
 pub(super) struct Kept {
     /// Its place among those that may be open.
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) place: Place,
     /// How long its other end may take nothing of what is written.
     pub(super) write: Duration,
 }
@@ -239,7 +239,7 @@ async fn http1(
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
     // It ends when its last handle does; what went wrong is seen by the request.
     tokio::spawn(async move {
-        let _permit = kept.permit;
+        let _place = kept.place;
         let _ = connection.await;
     });
     Ok(Connection { sender: Sender::Http1(sender, writing), peer })
@@ -256,7 +256,7 @@ async fn http2(
     builder.timer(TokioTimer::new()).max_header_list_size(headers);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
     tokio::spawn(async move {
-        let _permit = kept.permit;
+        let _place = kept.place;
         let _ = connection.await;
     });
     Ok(Connection { sender: Sender::Http2(sender), peer })

@@ -15,6 +15,8 @@ mod names;
 #[cfg(all(feature = "http", feature = "lua"))]
 pub(crate) mod own_tls;
 #[cfg(feature = "http")]
+mod places;
+#[cfg(feature = "http")]
 mod pool;
 pub(crate) mod preview2;
 #[cfg(feature = "p3")]

@@ -43,6 +43,8 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     idle: HashMap<Key, Vec<Idle>>,
+    /// How many wait for a place among the connections of an entry.
+    waiting: HashMap<Arc<EntryId>, usize>,
     /// Whether a task closes what was idle for too long.
     is_swept: bool,
 }
@@ -113,12 +115,24 @@ impl Pool {
         taken
     }
 
+    /// Lets go of idle connections of `entry`, which has no place for a new one, and keeps no further ones of it for as
+    /// long as what is returned lives.
+    pub(super) fn make_way(self: &Arc<Self>, entry: &Arc<EntryId>) -> Waiting {
+        let mut state = self.lock();
+        state.idle.retain(|key, _| key.entry != *entry);
+        *state.waiting.entry(Arc::clone(entry)).or_default() += 1;
+        Waiting { pool: Arc::clone(self), entry: Arc::clone(entry) }
+    }
+
     /// Keeps `connection` for the next request.
     pub(super) fn give(self: &Arc<Self>, key: Key, connection: Connection) {
         if !connection.is_open() {
             return;
         }
         let mut state = self.lock();
+        if state.waiting.contains_key(&key.entry) {
+            return;
+        }
         if state.count() >= self.idle_max {
             state.prune();
             if state.count() >= self.idle_max {
@@ -142,6 +156,24 @@ impl Pool {
         let since = state.idle.values().flatten().map(|idle| idle.since).min();
         state.is_swept = since.is_some();
         since.map(|since| since + EGRESS_IDLE)
+    }
+}
+
+/// Somebody who waits for a place.
+pub(super) struct Waiting {
+    pool: Arc<Pool>,
+    entry: Arc<EntryId>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        if let Some(count) = state.waiting.get_mut(&self.entry) {
+            *count -= 1;
+            if *count == 0 {
+                state.waiting.remove(&self.entry);
+            }
+        }
     }
 }
 

@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
+use registry_schema::EntryId;
 use registry_schema::authored::network::Destination;
 use registry_schema::authored::scalar::{FromScalar, Scalar};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +23,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::client::{Egress, Route, Timeouts};
 use super::connection::{Connection, Failure};
 use super::names::Names;
+use super::places::Room;
 use super::pool::{Key, Pool};
 use super::rules::Rules;
 use super::target::Target;
@@ -46,12 +50,16 @@ fn tls() -> Tls {
 }
 
 fn egress(names: Names, connections_max: usize) -> Egress {
-    Egress::with_room(tls(), names, connections_max)
+    Egress::with_room(tls(), names, Room { of_all: connections_max, of_entry: connections_max })
+}
+
+fn entry(id: &str) -> Arc<EntryId> {
+    Arc::new(id.parse().unwrap())
 }
 
 async fn connect(egress: &Egress, url: &str) -> Result<Connection, Failure> {
     let target = Target::parse(url).unwrap();
-    egress.connect(&open(), &target, &Route::Shared, Timeouts::default()).await
+    egress.connect(&entry("app:one"), &open(), &target, &Route::Shared, Timeouts::default()).await
 }
 
 /// What went wrong, as it is said.
@@ -121,17 +129,84 @@ async fn connections_at_once() {
     assert_eq!(ask(&mut third).await, StatusCode::OK);
 }
 
+/// An entry that has all the places that one may have does not keep others from theirs.
+#[tokio::test]
+async fn connections_of_one_entry() {
+    let (address, open) = server("127.0.0.1:0").await;
+    let egress = Egress::with_room(tls(), Names::new(), Room { of_all: 9, of_entry: 2 });
+    let target = Target::parse(&format!("http://{address}/")).unwrap();
+    let rules = self::open();
+    let connect = async |id: &str| {
+        egress.connect(&entry(id), &rules, &target, &Route::Shared, Timeouts::default()).await
+    };
+    for _ in 0..2 {
+        let first = connect("app:one").await.unwrap();
+        let mut second = connect("app:one").await.unwrap();
+        let mut third = pin!(connect("app:one"));
+        assert!(timeout(Duration::ZERO, &mut third).await.is_err());
+        let mut other = connect("app:two").await.unwrap();
+        assert_eq!(ask(&mut other).await, StatusCode::OK);
+        assert_eq!(ask(&mut second).await, StatusCode::OK);
+        assert_eq!(open.load(Ordering::SeqCst), 3, "the third waits");
+        pause();
+        assert_eq!(said(third.await), "no connection in time");
+        resume();
+        let mut fourth = pin!(connect("app:one"));
+        assert!(timeout(Duration::ZERO, &mut fourth).await.is_err());
+        drop(first);
+        assert_eq!(ask(&mut fourth.await.unwrap()).await, StatusCode::OK);
+        drop((second, other));
+        while open.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    // Entries without connections are forgotten.
+    let _last = connect("app:three").await.unwrap();
+    assert_eq!(egress.places().entries(), 1);
+}
+
+/// Idle connections of an entry give way to one for which there is no place.
+#[tokio::test]
+async fn idle_connections_give_way() {
+    let (address, _) = server("127.0.0.1:0").await;
+    let egress = Egress::with_room(tls(), Names::new(), Room { of_all: 9, of_entry: 2 });
+    let url = format!("http://{address}/");
+    let (own, other) = (key("app:one", address), key("app:two", address));
+    let (pool, rules) = (egress.pool(), open());
+    let stranger = connect(&self::egress(Names::new(), 1), &url).await.unwrap();
+    pool.give(other.clone(), stranger);
+    for _ in 0..2 {
+        pool.give(own.clone(), connect(&egress, &url).await.unwrap());
+        pool.give(own.clone(), connect(&egress, &url).await.unwrap());
+        assert_eq!(pool.keys(), 2);
+        let first = connect(&egress, &url).await.unwrap();
+        assert_eq!(pool.keys(), 1, "those of the other entry are kept");
+        // One that ends while another waits is not kept.
+        let second = connect(&egress, &url).await.unwrap();
+        let mut third = pin!(connect(&egress, &url));
+        assert!(timeout(Duration::ZERO, &mut third).await.is_err());
+        pool.give(own.clone(), second);
+        assert_eq!(pool.keys(), 1);
+        let mut third = third.await.unwrap();
+        assert_eq!(ask(&mut third).await, StatusCode::OK);
+        // Nobody waits any more.
+        pool.give(own.clone(), first);
+        assert!(pool.take(&own, &rules).is_some());
+    }
+    assert!(pool.take(&other, &rules).is_some());
+}
+
 /// That of a loader has the room that the limits say.
 #[tokio::test]
 async fn a_loader_s_own_room() {
     let egress = Egress::new(tls(), Names::new());
-    assert_eq!(egress.room(), crate::config::EGRESS_CONNECTIONS_MAX);
+    assert_eq!(egress.places().room(), Room { of_all: 1_024, of_entry: 256 });
     assert_eq!(Pool::default().room(), EGRESS_IDLE_MAX);
 }
 
 fn key(entry: &str, address: SocketAddr) -> Key {
     let target = Target::parse(&format!("http://{address}/")).unwrap();
-    Key::new(&Arc::new(entry.parse().unwrap()), &target)
+    Key::new(&self::entry(entry), &target)
 }
 
 #[tokio::test]
@@ -178,7 +253,7 @@ async fn servers_without_idle_connections_are_forgotten() {
     let address = listener.local_addr().unwrap();
     let egress = egress(Names::new(), 1);
     let (pool, rules) = (Arc::new(Pool::default()), open());
-    let entry = Arc::new("app:one".parse().unwrap());
+    let entry = entry("app:one");
     let key = |host: usize| Key::new(&entry, &Target::parse(&format!("http://{host}.test/")).unwrap());
     let mut connection = connect(&egress, &format!("http://{address}/")).await.unwrap();
     for host in 0..2 * EGRESS_IDLE_MAX {
@@ -293,7 +368,7 @@ async fn names_that_are_not_looked_up() {
     let target = Target::parse(&format!("http://secret.test:{port}/")).unwrap();
     let connect = async |allow: &[&str]| {
         let rules = rules(allow);
-        egress.connect(&rules, &target, &Route::Shared, Timeouts::default()).await
+        egress.connect(&entry("app:one"), &rules, &target, &Route::Shared, Timeouts::default()).await
     };
     let (here, elsewhere) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", port ^ 1));
     let other_port = format!("secret.test:{}", port ^ 1);
@@ -362,7 +437,8 @@ async fn the_wait_for_one_of_several_addresses() {
         let target = Target::parse(&format!("http://{host}:{port}/")).unwrap();
         pause();
         let began = tokio::time::Instant::now();
-        let connected = egress.connect(&open(), &target, &Route::Shared, Timeouts::default()).await;
+        let connected =
+            egress.connect(&entry("app:one"), &open(), &target, &Route::Shared, Timeouts::default()).await;
         let took = began.elapsed();
         resume();
         (connected, took)
@@ -426,7 +502,7 @@ async fn the_wait_for_a_server_to_take_a_body() {
             let part = timeout(9 * EGRESS_WRITE, response.body_mut().frame()).await;
             assert!(part.expect("it ends").unwrap().is_err());
         }
-        let next = egress.connect(&open(), &target, &Route::Shared, patient).await;
+        let next = egress.connect(&entry("app:one"), &open(), &target, &Route::Shared, patient).await;
         resume();
         drop((next.unwrap(), listener.accept().await.unwrap()));
     }
