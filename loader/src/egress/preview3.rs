@@ -35,6 +35,7 @@ fn replace_tcp(types: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()
     types.resource("tcp-socket", ResourceType::host::<TcpSocket>(), |mut store, handle| {
         let mut view = view(store.data_mut());
         HostTcpSocket::drop(&mut view.inner, Resource::new_own(handle))?;
+        view.own.leave(handle);
         view.count();
         Ok(())
     })?;
@@ -60,26 +61,35 @@ fn replace_tcp(types: &mut LinkerInstance<'_, HostState>) -> wasmtime::Result<()
     types.func_wrap(
         "[method]tcp-socket.receive",
         |mut store: Store<'_>, (socket,): (Resource<TcpSocket>,)| {
+            let own = view(store.data_mut()).own;
+            let (streaming, longest) = (own.streaming(socket.rep()), own.longest_wait());
             let access = Access::<_, WasiSockets>::new(store.as_context_mut(), wasi_sockets);
             let (bytes, outcome) =
                 <WasiSockets as HostTcpSocketWithStore<HostState>>::receive(access, socket)?;
-            let Some(longest) = view(store.data_mut()).own.longest_wait() else {
-                return Ok(((bytes, outcome),));
+            let (bytes, late) = match longest {
+                None => (bytes, None),
+                Some(longest) => {
+                    let (bytes, late) = relay::reading(&mut store, bytes, longest)?;
+                    (bytes, Some(late))
+                }
             };
-            let (bytes, late) = relay::reading(&mut store, bytes, longest)?;
-            Ok(((bytes, relay::outcome(&mut store, outcome, late)?),))
+            Ok(((bytes, relay::outcome(&mut store, outcome, late, streaming)?),))
         },
     )?;
     type Sent = (Resource<TcpSocket>, StreamReader<u8>);
     types.func_wrap("[method]tcp-socket.send", |mut store: Store<'_>, (socket, bytes): Sent| {
-        let send = <WasiSockets as HostTcpSocketWithStore<HostState>>::send;
-        let Some(longest) = view(store.data_mut()).own.longest_wait() else {
-            return Ok((send(Access::<_, WasiSockets>::new(store, wasi_sockets), socket, bytes)?,));
+        let own = view(store.data_mut()).own;
+        let (streaming, longest) = (own.streaming(socket.rep()), own.longest_wait());
+        let (bytes, late) = match longest {
+            None => (bytes, None),
+            Some(longest) => {
+                let (bytes, late) = relay::writing(&mut store, bytes, longest)?;
+                (bytes, Some(late))
+            }
         };
-        let (bytes, late) = relay::writing(&mut store, bytes, longest)?;
-        let outcome =
-            send(Access::<_, WasiSockets>::new(store.as_context_mut(), wasi_sockets), socket, bytes)?;
-        Ok((relay::outcome(&mut store, outcome, late)?,))
+        let access = Access::<_, WasiSockets>::new(store.as_context_mut(), wasi_sockets);
+        let outcome = <WasiSockets as HostTcpSocketWithStore<HostState>>::send(access, socket, bytes)?;
+        Ok((relay::outcome(&mut store, outcome, late, streaming)?,))
     })
 }
 

@@ -1,4 +1,4 @@
-//! Streams of sockets of WASI 0.3 whose waits are bounded (`limits.socket_timeout_ms`).
+//! Streams of sockets of WASI 0.3: their ends are seen, and their waits are bounded (`limits.socket_timeout_ms`).
 //!
 //! The host's own streams can't be told when to give up. So bytes go through a relay, which looks at the clock while
 //! the guest waits for it.
@@ -17,6 +17,7 @@ use wasmtime::component::{
 use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::p3::bindings::sockets::types::ErrorCode;
 
+use super::sockets::Streaming;
 use crate::host_state::HostState;
 
 /// Bytes that a relay holds.
@@ -33,7 +34,8 @@ pub(super) struct Late {
     longest: Duration,
 }
 
-/// `bytes`, which a guest reads, by a relay; and whether it waited for too long.
+/// `bytes`, which a guest reads, by a relay; and whether it waited for too long. Where the guest lets go of them early,
+/// the host's stream, and so its connection, is there until the other end says something: nothing else wakes it.
 pub(super) fn reading(
     store: &mut StoreContextMut<'_, HostState>,
     bytes: StreamReader<u8>,
@@ -59,15 +61,22 @@ pub(super) fn writing(
     Ok((bytes, late))
 }
 
-/// `outcome`, unless the guest waited for too long, or waits for too long for what it wrote to be sent.
+/// `outcome`, unless the guest waited for too long, or waits for too long for what it wrote to be sent. It comes at
+/// the end of the host's stream, whether the guest looks for it or not: until then there is `streaming`.
 pub(super) fn outcome(
     store: &mut StoreContextMut<'_, HostState>,
     outcome: FutureReader<Outcome>,
-    late: Late,
+    late: Option<Late>,
+    streaming: Arc<Streaming>,
 ) -> wasmtime::Result<FutureReader<Outcome>> {
     let (tell, told) = oneshot::channel();
-    outcome.pipe(store.as_context_mut(), Listener(Some(tell)))?;
-    FutureReader::new(store, async move { Ok::<_, wasmtime::Error>(settled(late, told).await) })
+    outcome.pipe(store.as_context_mut(), Listener(Some((tell, streaming))))?;
+    FutureReader::new(store, async move {
+        Ok::<_, wasmtime::Error>(match late {
+            None => told.await.unwrap_or(Ok(())),
+            Some(late) => settled(late, told).await,
+        })
+    })
 }
 
 async fn settled(late: Late, mut told: oneshot::Receiver<Outcome>) -> Outcome {
@@ -265,8 +274,8 @@ impl StreamProducer<HostState> for Giver {
     }
 }
 
-/// Takes the outcome of an operation.
-struct Listener(Option<oneshot::Sender<Outcome>>);
+/// Takes the outcome of an operation, which is over then.
+struct Listener(Option<(oneshot::Sender<Outcome>, Arc<Streaming>)>);
 
 impl FutureConsumer<HostState> for Listener {
     type Item = Outcome;
@@ -280,7 +289,7 @@ impl FutureConsumer<HostState> for Listener {
     ) -> Poll<wasmtime::Result<()>> {
         let mut outcome = None;
         source.read(store, &mut outcome)?;
-        if let (Some(tell), Some(outcome)) = (self.0.take(), outcome) {
+        if let (Some((tell, _)), Some(outcome)) = (self.0.take(), outcome) {
             let _ = tell.send(outcome);
         }
         Poll::Ready(Ok(()))

@@ -4,8 +4,12 @@
 //! The check sees addresses alone. So the names that a guest looked up are kept with their addresses, and a name in
 //! `network.allow` opens what it stood for.
 
+#[cfg(feature = "p3")]
+use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "p3")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,13 +30,17 @@ pub(crate) struct Sockets {
     /// What a guest of WASI 0.2 waits for.
     pub(crate) waits: Waits,
     tally: Arc<Tally>,
+    /// Connections with streams of WASI 0.3, by the handles of their sockets.
+    #[cfg(feature = "p3")]
+    streaming: HashMap<u32, Arc<Streaming>>,
     limits: SocketLimits,
 }
 
 /// Limits of a call's sockets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SocketLimits {
-    /// Sockets that may be open at once, accepted ones included (`limits.max_open_sockets`).
+    /// Sockets that may be open at once, accepted ones included (`limits.max_open_sockets`), and connections that
+    /// streams alone keep open.
     pub(crate) open_max: usize,
     /// Longest wait of an operation and of a look-up, if there is one (`limits.socket_timeout_ms`).
     pub(crate) longest_wait: Option<Duration>,
@@ -40,7 +48,27 @@ pub(crate) struct SocketLimits {
 
 /// How many sockets are open, for the check, which does not see them.
 #[derive(Default)]
-struct Tally(AtomicUsize);
+struct Tally {
+    sockets: AtomicUsize,
+    /// Connections whose sockets are gone, but not their streams.
+    streams: AtomicUsize,
+}
+
+/// What the streams of one connection share. The host's own streams keep the connection, not the socket.
+#[cfg(feature = "p3")]
+pub(super) struct Streaming {
+    tally: Arc<Tally>,
+    is_left: AtomicBool,
+}
+
+#[cfg(feature = "p3")]
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        if self.is_left.load(Ordering::Relaxed) {
+            self.tally.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
 
 /// Names of addresses, as the guest looked them up; the oldest give way.
 #[derive(Default)]
@@ -79,7 +107,32 @@ impl Sockets {
             Box::pin(std::future::ready(allowed))
         });
         let waits = Waits::new(limits.longest_wait);
-        Self { rules, known, waits, tally, limits }
+        Self {
+            rules,
+            known,
+            waits,
+            tally,
+            #[cfg(feature = "p3")]
+            streaming: HashMap::new(),
+            limits,
+        }
+    }
+
+    /// For a stream of the connection of `socket`: as long as it lives, the connection counts.
+    #[cfg(feature = "p3")]
+    pub(super) fn streaming(&mut self, socket: u32) -> Arc<Streaming> {
+        let own = self.streaming.entry(socket);
+        let new = || Arc::new(Streaming { tally: Arc::clone(&self.tally), is_left: AtomicBool::new(false) });
+        Arc::clone(own.or_insert_with(new))
+    }
+
+    /// `socket` is gone: what is left of its streams counts in its place.
+    #[cfg(feature = "p3")]
+    pub(super) fn leave(&mut self, socket: u32) {
+        if let Some(streaming) = self.streaming.remove(&socket) {
+            self.tally.streams.fetch_add(1, Ordering::Relaxed);
+            streaming.is_left.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn longest_wait(&self) -> Option<Duration> {
@@ -90,8 +143,9 @@ impl Sockets {
 impl Tally {
     /// Counts one more, if `maximum` allows it.
     fn take(&self, maximum: usize) -> bool {
-        let more = |open| (open < maximum).then_some(open + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        let streams = self.streams.load(Ordering::Relaxed);
+        let more = |open| (open + streams < maximum).then_some(open + 1);
+        self.sockets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 }
 
@@ -175,7 +229,7 @@ impl View<'_> {
         self.count() < self.own.limits.open_max
     }
 
-    /// Counts the sockets that are open.
+    /// Counts the sockets that are open, and the connections that streams alone keep open.
     pub(super) fn count(&mut self) -> usize {
         let is_socket = |entry: &&mut (dyn std::any::Any + Send)| {
             entry.is::<p2::TcpSocket>()
@@ -184,8 +238,8 @@ impl View<'_> {
                 || entry.is::<sockets::UdpSocket>()
         };
         let open = self.inner.table.iter_mut().filter(is_socket).count();
-        self.own.tally.0.store(open, Ordering::Relaxed);
-        open
+        self.own.tally.sockets.store(open, Ordering::Relaxed);
+        open + self.own.tally.streams.load(Ordering::Relaxed)
     }
 }
 

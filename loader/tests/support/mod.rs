@@ -112,7 +112,7 @@ pub(crate) const REACH: Guest =
 /// The same through WASI 0.3, and what else it has.
 pub(crate) const REACH_ASYNC: Guest = Guest {
     file: "reach-async.wasm",
-    sha256: "c8a86515ec545cc00f092debf7270f4a570b0e46eb58ef86386f7db7ffb84654",
+    sha256: "6403dbc704b2bf092e6588c1c95c7853ec05c593c7edd19004dd156a1b699afa",
 };
 
 /// Uses files as C programs do, through preview 1.

@@ -127,6 +127,11 @@ impl Guest for Component {
         sockets::ignore(sockets::address(&address, port)?).await
     }
 
+    async fn keep(address: String, port: u16, count: u32) -> Result<Vec<u32>, String> {
+        let address = sockets::address(&address, port)?;
+        Ok(vec![sockets::keep(address, count).await?, sockets::keep(address, count).await?])
+    }
+
     async fn send(address: String, port: u16) -> Result<(), String> {
         sockets::send(sockets::address(&address, port)?).await
     }

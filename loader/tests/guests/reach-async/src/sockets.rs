@@ -91,6 +91,20 @@ pub async fn ignore(address: IpSocketAddress) -> Result<(), String> {
     outcome.await.map_err(code)
 }
 
+pub async fn keep(address: IpSocketAddress, count: u32) -> Result<u32, String> {
+    let mut kept = Vec::new();
+    while kept.len() < count as usize {
+        let Ok(socket) = TcpSocket::create(family(&address)) else { break };
+        socket.connect(address).await.map_err(code)?;
+        kept.push(socket.receive().0);
+    }
+    let made = kept.len() as u32;
+    drop(kept);
+    // What was let go of is seen by the host between two turns.
+    wait_for(1).await;
+    Ok(made)
+}
+
 pub async fn send(address: IpSocketAddress) -> Result<(), String> {
     let socket = UdpSocket::create(family(&address)).map_err(code)?;
     let any = match address {
