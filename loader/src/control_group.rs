@@ -16,10 +16,6 @@ pub(crate) struct GroupMemory {
     /// The least that one of them may have.
     pub(crate) max: u64,
     /// The least that is left of one of them.
-    #[cfg_attr(
-        not(any(feature = "lua", test)),
-        expect(dead_code, reason = "only processes are counted by what is left")
-    )]
     pub(crate) left: u64,
 }
 

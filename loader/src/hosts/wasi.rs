@@ -193,6 +193,9 @@ pub(crate) async fn prepare(
     stdio: Stdio,
 ) -> Result<WasiState, Error> {
     let variables = given.environment(inner)?;
+    #[cfg(not(feature = "lua"))]
+    let given = given.clone();
+    #[cfg(feature = "lua")]
     let mut given = given.clone();
     #[cfg(feature = "lua")]
     if let Some(terminal) = context.process().and_then(|process| process.terminal.as_ref()) {

@@ -90,6 +90,7 @@ fn blocking<T: Send + 'static>(
     })
 }
 
+#[cfg(feature = "http")]
 pub(super) use file::rest;
 
 fn get(lua: &Lua, host: &Host, opened: &Opened, name: &Value) -> mlua::Result<Answer> {

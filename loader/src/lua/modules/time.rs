@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::lua::error;
 use crate::lua::host::{Answer, Host};
 
+#[cfg(feature = "http")]
 pub(super) use self::duration::parse as parse_duration;
 
 const LAYOUTS: [(&str, &str); 15] = [

@@ -63,6 +63,7 @@ impl FileObject {
 }
 
 /// What reads the rest of the file in `value`, at most `max` bytes, if it is one; it blocks.
+#[cfg(feature = "http")]
 pub(in crate::lua::modules) fn rest(
     value: &AnyUserData,
     max: usize,
