@@ -91,8 +91,11 @@ impl Egress {
     }
 
     /// What its connections trust.
+    ///
+    /// # Errors
+    /// What is wrong with the first file of roots that can't be used.
     #[cfg(any(feature = "lua", feature = "otel"))]
-    pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
+    pub(crate) fn roots(&self) -> Result<&Arc<RootCertStore>, crate::tls::Unusable> {
         self.tls.roots()
     }
 

@@ -46,7 +46,7 @@ fn rules(allow: &[&str]) -> Rules {
 }
 
 fn tls() -> Tls {
-    Tls::new(rustls::RootCertStore::empty())
+    Tls::new(Vec::new())
 }
 
 fn egress(names: Names, connections_max: usize) -> Egress {

@@ -1,6 +1,7 @@
 //! TLS of outgoing connections.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
@@ -9,24 +10,33 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::tls;
+use crate::tls::{self, Unusable};
 
 /// What all outgoing connections of a loader trust, and the settings that requests without settings of their own
 /// share.
 pub(crate) struct Tls {
-    roots: Arc<RootCertStore>,
+    files: Vec<PathBuf>,
+    roots: OnceLock<Arc<RootCertStore>>,
     shared: OnceLock<Arc<ClientConfig>>,
 }
 
 impl Tls {
-    pub(crate) fn new(roots: RootCertStore) -> Self {
-        Self { roots: Arc::new(roots), shared: OnceLock::new() }
+    /// Trusts the public roots and those in `files`.
+    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
+        Self { files, roots: OnceLock::new(), shared: OnceLock::new() }
     }
 
-    /// The roots that certificates are checked against unless a request names its own.
-    #[cfg(any(feature = "lua", feature = "otel"))]
-    pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
-        &self.roots
+    /// The roots that certificates are checked against unless a request names its own. Files are read when these are
+    /// first asked for.
+    ///
+    /// # Errors
+    /// What is wrong with the first file that can't be used.
+    pub(crate) fn roots(&self) -> Result<&Arc<RootCertStore>, Unusable> {
+        if let Some(roots) = self.roots.get() {
+            return Ok(roots);
+        }
+        let roots = Arc::new(tls::roots(&self.files)?);
+        Ok(self.roots.get_or_init(|| roots))
     }
 
     /// Made when they are first asked for: they keep what resumes connections.
@@ -34,8 +44,9 @@ impl Tls {
         if let Some(config) = self.shared.get() {
             return Ok(Arc::clone(config));
         }
+        let roots = self.roots().map_err(|unusable| io::Error::other(unusable.problem))?;
         let client = tls::client().map_err(io::Error::other)?;
-        let mut config = client.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth();
+        let mut config = client.with_root_certificates(Arc::clone(roots)).with_no_client_auth();
         config.alpn_protocols = tls::http_versions();
         Ok(Arc::clone(self.shared.get_or_init(|| Arc::new(config))))
     }

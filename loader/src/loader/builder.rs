@@ -123,10 +123,7 @@ impl LoaderBuilder {
             workers: Workers::new(Cores::new(&settings.scheduler.wasm_isolation)),
             budget: previous.map_or_else(budget, |previous| Arc::clone(&previous.budget)),
             #[cfg(feature = "http")]
-            egress: crate::egress::Egress::new(
-                crate::egress::Tls::new(roots(&settings, &self.options)?),
-                names.clone(),
-            ),
+            egress: crate::egress::Egress::new(tls(&settings, &self.options)?, names.clone()),
             #[cfg(feature = "wasi")]
             names,
             components: Mutex::default(),
@@ -154,9 +151,10 @@ impl LoaderBuilder {
 }
 
 /// What outgoing connections trust. A file that can't be used is an error now: a guest would only see that no
-/// connection can be encrypted.
+/// connection can be encrypted. What all programs of a machine are given, and most calls don't need, is read when
+/// something first connects: it is large.
 #[cfg(feature = "http")]
-fn roots(settings: &Settings, options: &Options) -> Result<rustls::RootCertStore, OpenError> {
+fn tls(settings: &Settings, options: &Options) -> Result<crate::egress::Tls, OpenError> {
     let source = settings.source("tls.ca_files");
     let from = match (source, &options.root) {
         (Source::Bundle, Some(root)) => root.as_path(),
@@ -164,13 +162,19 @@ fn roots(settings: &Settings, options: &Options) -> Result<rustls::RootCertStore
     };
     let mut files: Vec<_> = settings.tls.ca_files.iter().map(|file| from.join(file)).collect();
     files.extend(options.extra_roots.iter().cloned());
-    crate::tls::roots(&files).map_err(|Unusable { at, problem, hint }| {
+    let is_late = files.is_empty() || (options.extra_roots.is_empty() && source.is("SSL_CERT_FILE"));
+    let tls = crate::egress::Tls::new(files);
+    if is_late {
+        return Ok(tls);
+    }
+    tls.roots().map_err(|Unusable { at, problem, hint }| {
         let named_by = match at < settings.tls.ca_files.len() {
             true => format!("setting `tls.ca_files` of {source}"),
             false => "`Options::extra_roots`".to_owned(),
         };
         OpenError::Roots { named_by, problem, hint }
-    })
+    })?;
+    Ok(tls)
 }
 
 /// Where the output of functions goes unless the embedding program says.

@@ -83,6 +83,14 @@ pub enum Source {
     Default,
 }
 
+#[cfg(feature = "http")]
+impl Source {
+    /// Whether it is the variable `name`.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Environment(variable) if variable == name)
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -87,7 +87,8 @@ fn endpoint(inner: &Inner) -> Option<Endpoint> {
         tracing::warn!("spans are not exported: `otel.protocol` is `grpc`, which is not offered");
         return None;
     }
-    match Endpoint::new(otel, inner.egress.roots()) {
+    let roots = inner.egress.roots().map_err(|unusable| unusable.problem);
+    match roots.and_then(|roots| Endpoint::new(otel, roots)) {
         Ok(endpoint) => Some(endpoint),
         Err(problem) => {
             tracing::warn!("spans are not exported: `otel.endpoint`: {problem}");

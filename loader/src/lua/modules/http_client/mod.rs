@@ -13,7 +13,6 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use mlua::{Lua, MultiValue, Table, Value};
 use registry_schema::ErrorKind;
-use rustls::RootCertStore;
 
 use self::exchange::{Answered, Caller};
 use self::options::{Asked, Wanted};
@@ -21,7 +20,7 @@ use super::arguments::{invalid, string, type_name};
 use super::held::Held;
 use super::stream;
 use crate::config::{HTTP_BATCH_AT_ONCE, HTTP_BATCH_MAX};
-use crate::egress::Rules;
+use crate::egress::{Egress, Rules};
 use crate::error::Error;
 use crate::lua::error;
 use crate::lua::host::{Answer, Host};
@@ -69,7 +68,7 @@ fn caller(lua: &Lua, host: &Host) -> mlua::Result<Caller> {
 
 fn request(lua: &Lua, host: &Host, method: &Value, url: &Value, options: &Value) -> mlua::Result<Answer> {
     let caller = caller(lua, host)?;
-    let asked = match Asked::read(lua, caller.inner.egress.roots(), method, url, options) {
+    let asked = match Asked::read(lua, &caller.inner.egress, method, url, options) {
         Ok(asked) => asked,
         Err(error) => return Ok(Answer::Now(error::pair(lua, error)?)),
     };
@@ -91,7 +90,7 @@ type Outcome = Result<Answered, Error>;
 
 fn batch(lua: &Lua, host: &Host, all: &Value) -> mlua::Result<Answer> {
     let caller = caller(lua, host)?;
-    let asked = match read_batch(lua, caller.inner.egress.roots(), all) {
+    let asked = match read_batch(lua, &caller.inner.egress, all) {
         Ok(asked) => asked,
         Err(error) => return Ok(Answer::Now(error::pair(lua, error)?)),
     };
@@ -106,11 +105,7 @@ fn batch(lua: &Lua, host: &Host, all: &Value) -> mlua::Result<Answer> {
 }
 
 /// The requests of a batch, each with its own fault if it has one.
-fn read_batch(
-    lua: &Lua,
-    roots: &Arc<RootCertStore>,
-    all: &Value,
-) -> Result<Vec<Result<Asked, Error>>, Error> {
+fn read_batch(lua: &Lua, egress: &Egress, all: &Value) -> Result<Vec<Result<Asked, Error>>, Error> {
     let Value::Table(all) = all else {
         return Err(invalid(format!("`requests` must be a table, got {}", type_name(all))));
     };
@@ -123,7 +118,7 @@ fn read_batch(
             return Err(invalid(format!("a request must be a table, got {}", type_name(&item))));
         };
         let at = |index: i64| item.raw_get::<Value>(index).unwrap_or(Value::Nil);
-        let asked = Asked::read(lua, roots, &at(1), &at(2), &at(3))?;
+        let asked = Asked::read(lua, egress, &at(1), &at(2), &at(3))?;
         match asked.wanted {
             Wanted::Stream => Err(invalid("`stream` is not supported in a batch")),
             Wanted::Body { .. } => Ok(asked),

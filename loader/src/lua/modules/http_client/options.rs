@@ -10,14 +10,13 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use mlua::{Lua, Table, Value};
 use registry_schema::ErrorKind;
-use rustls::RootCertStore;
 
 use super::exchange::RequestRoute;
 use super::form::{self, Pair, Part};
 use crate::config::{
     HTTP_BODY_BYTES_MAX, HTTP_RESPONSE_BYTES, HTTP_RESPONSE_BYTES_MAX, HTTP_TIMEOUT, HTTP_TIMEOUT_MAX,
 };
-use crate::egress::{Target, own_tls};
+use crate::egress::{Egress, Target, own_tls};
 use crate::error::Error;
 use crate::lua::modules::arguments::{invalid, string, type_name};
 use crate::lua::modules::blocking::blocking;
@@ -138,13 +137,13 @@ impl Body {
 }
 
 impl Asked {
-    /// Reads the arguments of a request. `roots` are what it trusts unless it says.
+    /// Reads the arguments of a request, which trusts what `egress` does unless it says.
     ///
     /// # Errors
     /// `INVALID`, naming what is wrong; `UNAVAILABLE` for what is not offered.
     pub(super) fn read(
         lua: &Lua,
-        roots: &Arc<RootCertStore>,
+        egress: &Egress,
         method: &Value,
         url: &Value,
         options: &Value,
@@ -172,7 +171,7 @@ impl Asked {
             headers,
             body,
             timeout: timeout(&options)?,
-            route: route(&options, roots)?,
+            route: route(&options, egress)?,
             wanted: wanted(&options)?,
         })
     }
@@ -402,7 +401,7 @@ fn wanted(options: &Options<'_>) -> Result<Wanted, Error> {
     })
 }
 
-fn route(options: &Options<'_>, roots: &Arc<RootCertStore>) -> Result<RequestRoute, Error> {
+fn route(options: &Options<'_>, egress: &Egress) -> Result<RequestRoute, Error> {
     let tls = options.table("tls")?;
     if let Some(path) = options.text("unix_socket")? {
         if tls.is_some() {
@@ -424,7 +423,11 @@ fn route(options: &Options<'_>, roots: &Arc<RootCertStore>) -> Result<RequestRou
     let verification = match (is_checked, ca) {
         (false, _) => own_tls::Verification::Skipped,
         (true, Some(ca)) => own_tls::Verification::By(ca),
-        (true, None) => own_tls::Verification::ByRoots(Arc::clone(roots)),
+        (true, None) => {
+            let roots =
+                egress.roots().map_err(|unusable| Error::new(ErrorKind::Internal, unusable.problem))?;
+            own_tls::Verification::ByRoots(Arc::clone(roots))
+        }
     };
     let config =
         own_tls::config(verification, client).map_err(|problem| invalid(format!("`tls`: {problem}")))?;
