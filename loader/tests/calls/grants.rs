@@ -316,10 +316,10 @@ async fn a_guest_is_told_its_working_directory() {
   (func (export "cwd") (result (option string))
     (canon lift (core func $instance "cwd") (memory $libc "memory"))))"#;
     let built = Registry::new()
-        .wat("given", source, "method: cwd\nimports: [\"wasi:cli\"]\nwasi: {cwd: /work/here}")
+        .wat("given", source, "method: cwd\nimports: [\"wasi:cli\"]\nwasi: {cwd: /data/here}")
         .wat("not-given", source, "method: cwd\nimports: [\"wasi:cli\"]")
         .build();
     let loader = Loader::open(&built).unwrap();
-    assert_eq!(call(&loader, "given", &[]).await, some("/work/here"));
+    assert_eq!(call(&loader, "given", &[]).await, some("/data/here"));
     assert_eq!(call(&loader, "not-given", &[]).await, Ok(Some(Val::Option(None))));
 }

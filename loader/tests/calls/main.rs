@@ -4,6 +4,7 @@
 #![allow(clippy::duplicate_mod, reason = "the same tests hold for guests of both releases of WASI")]
 
 mod asynchronous;
+mod classes;
 mod core_modules;
 mod embedder;
 mod failures;
