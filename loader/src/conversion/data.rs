@@ -144,8 +144,16 @@ impl Sink for DataSink {
         Ok(Data::String(bytes.to_vec()))
     }
 
-    fn scalars(&self, items: impl ExactSizeIterator<Item = Plain>) -> Result<Data, Error> {
-        Ok(items.map(|item| self.scalar(item)).collect())
+    fn booleans(&self, items: impl ExactSizeIterator<Item = bool>) -> Result<Data, Error> {
+        Ok(items.map(Data::Bool).collect())
+    }
+
+    fn integers(&self, items: impl ExactSizeIterator<Item = i64>) -> Result<Data, Error> {
+        Ok(items.map(Data::Integer).collect())
+    }
+
+    fn floats(&self, items: impl ExactSizeIterator<Item = f64>) -> Result<Data, Error> {
+        Ok(items.map(Data::Float).collect())
     }
 
     fn table(&self, items: usize, fields: usize) -> Result<Table, Error> {

@@ -22,8 +22,12 @@ pub(crate) trait Sink {
     fn nil(&self) -> Self::Value;
     fn scalar(&self, value: Plain) -> Self::Value;
     fn string(&self, bytes: &[u8]) -> Result<Self::Value, Self::Error>;
-    /// An array of numbers or booleans.
-    fn scalars(&self, items: impl ExactSizeIterator<Item = Plain>) -> Result<Self::Value, Self::Error>;
+    /// An array of booleans.
+    fn booleans(&self, items: impl ExactSizeIterator<Item = bool>) -> Result<Self::Value, Self::Error>;
+    /// An array of integers.
+    fn integers(&self, items: impl ExactSizeIterator<Item = i64>) -> Result<Self::Value, Self::Error>;
+    /// An array of floats.
+    fn floats(&self, items: impl ExactSizeIterator<Item = f64>) -> Result<Self::Value, Self::Error>;
     /// An empty table with room for `items` values at 1, 2, … and `fields` names.
     fn table(&self, items: usize, fields: usize) -> Result<Self::Table, Self::Error>;
     /// Sets the value at `index`; indices rise.
@@ -203,38 +207,38 @@ impl<S: Sink> Lifting<'_, S> {
     fn numbers(&self, numbers: &Numbers) -> Result<S::Value, S::Error> {
         let sink = self.sink;
         match numbers {
-            Numbers::S32(items) => sink.scalars(items.iter().map(|item| Plain::Integer(i64::from(*item)))),
-            Numbers::U32(items) => sink.scalars(items.iter().map(|item| Plain::Integer(i64::from(*item)))),
-            Numbers::S64(items) => sink.scalars(items.iter().map(|item| Plain::Integer(*item))),
-            Numbers::F64(items) => sink.scalars(items.iter().map(|item| Plain::Float(*item))),
+            Numbers::S32(items) => sink.integers(items.iter().map(|item| i64::from(*item))),
+            Numbers::U32(items) => sink.integers(items.iter().map(|item| i64::from(*item))),
+            Numbers::S64(items) => sink.integers(items.iter().copied()),
+            Numbers::F64(items) => sink.floats(items.iter().copied()),
         }
     }
 
     fn scalars(&self, scalar: Scalar, items: &[Val]) -> Result<S::Value, S::Error> {
         // One loop per type, so that the type is not looked at per item.
         macro_rules! of {
-            ($case:ident, $plain:expr) => {{
+            ($case:ident, $make:ident, $convert:expr) => {{
                 if !items.iter().all(|item| matches!(item, Val::$case(_))) {
                     return Err(S::failed(mismatch("list")));
                 }
-                self.sink.scalars(items.iter().map(|item| match item {
-                    Val::$case(value) => $plain(*value),
-                    _ => Plain::Bool(false),
+                self.sink.$make(items.iter().map(|item| match item {
+                    Val::$case(value) => $convert(*value),
+                    _ => Default::default(),
                 }))
             }};
         }
         match scalar {
-            Scalar::Bool => of!(Bool, Plain::Bool),
-            Scalar::S8 => of!(S8, |value| Plain::Integer(i64::from(value))),
-            Scalar::U8 => of!(U8, |value| Plain::Integer(i64::from(value))),
-            Scalar::S16 => of!(S16, |value| Plain::Integer(i64::from(value))),
-            Scalar::U16 => of!(U16, |value| Plain::Integer(i64::from(value))),
-            Scalar::S32 => of!(S32, |value| Plain::Integer(i64::from(value))),
-            Scalar::U32 => of!(U32, |value| Plain::Integer(i64::from(value))),
-            Scalar::S64 => of!(S64, Plain::Integer),
-            Scalar::U64 => of!(U64, |value: u64| Plain::Integer(value.cast_signed())),
-            Scalar::F32 => of!(Float32, |value| Plain::Float(f64::from(value))),
-            Scalar::F64 => of!(Float64, Plain::Float),
+            Scalar::Bool => of!(Bool, booleans, std::convert::identity),
+            Scalar::S8 => of!(S8, integers, i64::from),
+            Scalar::U8 => of!(U8, integers, i64::from),
+            Scalar::S16 => of!(S16, integers, i64::from),
+            Scalar::U16 => of!(U16, integers, i64::from),
+            Scalar::S32 => of!(S32, integers, i64::from),
+            Scalar::U32 => of!(U32, integers, i64::from),
+            Scalar::S64 => of!(S64, integers, std::convert::identity),
+            Scalar::U64 => of!(U64, integers, u64::cast_signed),
+            Scalar::F32 => of!(Float32, floats, f64::from),
+            Scalar::F64 => of!(Float64, floats, std::convert::identity),
         }
     }
 

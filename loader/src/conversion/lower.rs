@@ -104,7 +104,7 @@ impl<W: World> Lowering<'_, W> {
         if self.take_all::<T>(claimed).is_err() {
             self.take_all::<T>(self.world.count(table)?)?;
         }
-        self.world.items(table, |item| read(&self.world.view(item)))
+        self.world.scalars(table, read)
     }
 
     fn value(&self, node: &Node, value: &W::Value) -> Result<Val, Problem> {

@@ -37,12 +37,20 @@ pub(crate) trait World: Sized {
         table: Self::Table<'_>,
         each: impl FnMut(View<'_, Self>, &Self::Value) -> Result<(), Problem>,
     ) -> Result<(), Problem>;
-    /// What `read` makes of each item of an array. It looks at values that hold no others.
+    /// What `read` makes of each item of an array.
     fn items<T>(
         &self,
         table: Self::Table<'_>,
         read: impl FnMut(&Self::Value) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem>;
+    /// The same for items that should be numbers or booleans.
+    fn scalars<T>(
+        &self,
+        table: Self::Table<'_>,
+        read: impl Fn(&View<'_, Self>) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        self.items(table, |item| read(&self.view(item)))
+    }
     /// How many items an array has. For what is no array, any number.
     fn length(&self, table: Self::Table<'_>) -> usize;
     /// How many keys a table has.

@@ -4,14 +4,15 @@
 //!
 //! In a state with a limit of memory, whatever may allocate is a protected call. So names that a signature
 //! uses as keys are kept as Lua strings, per state, which makes reading a field 4 times and setting one twice
-//! as fast; and numbers become a list by the thousand, not one by one, in 0.4 of the time.
+//! as fast; and numbers become a list by the thousand, not one by one, in a tenth of the time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mlua::{BorrowedBytes, FromLua, Function, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{BorrowedBytes, FromLua, Function, IntoLua, Lua, LuaString, MultiValue, Table, Value, Variadic};
 
 use super::error;
+use super::own::Own;
 use crate::bulk;
 use crate::conversion::{self, Hyphens, Name, Plain, Plan, Problem, Sink, View, World};
 use crate::error::Error;
@@ -29,8 +30,7 @@ impl Plan {
         args: MultiValue,
         meter: &Meter,
     ) -> Result<Vec<bulk::Value>, Error> {
-        let args: Vec<Value> = args.into_iter().collect();
-        self.lower_from(&LuaWorld { keys }, &args, meter)
+        self.lower_from(&LuaWorld { keys }, &args.into_vec(), meter)
     }
 
     /// What was returned, with the `keys` of this plan in `lua`: `value, nil` or `nil, error`.
@@ -88,10 +88,14 @@ struct Known {
     library: Library,
 }
 
-/// Functions of Lua's own library, as they were before any entry ran. They are of C: no hook runs in them.
+/// Functions that make lists.
 #[derive(Clone)]
 struct Library {
-    pack: Function,
+    /// Makes a list of its arguments. The hook may run in its few instructions. It does no harm: nothing can be
+    /// suspended here, so a turn that ends here is one without a yield, and a deadline that is past is an error
+    /// of the call.
+    list: Function,
+    /// `table.move` as it was before any entry ran.
     move_: Function,
 }
 
@@ -104,13 +108,14 @@ pub(super) struct Keys {
     library: Library,
 }
 
-/// Makes the metatable. `kebab[key]` is nil for every name in kebab case, so the lookup ends there. No signature
+/// Makes the metatable, and what makes lists. `kebab[key]` is nil for every name in kebab case, so the lookup ends there. No signature
 /// that the state knows need have the names of a record that was passed on by somebody else: they are made of
 /// one another, as far as names are not too long to be any.
-const READABLE_BY_SNAKE: &str = "
+static SOURCE: Own = Own::new(
+    "
 local kebab, field = ...
 local find, gsub, rawget, type = string.find, string.gsub, rawget, type
-return {
+local readable_by_snake = {
     __metatable = false,
     [field] = true,
     __index = function(fields, key)
@@ -122,7 +127,9 @@ return {
             return rawget(fields, (gsub(key, '_', '-')))
         end
     end,
-}";
+}
+return readable_by_snake, function(...) return {...} end",
+);
 
 impl Known {
     /// What `lua` keeps, for `change`.
@@ -138,10 +145,9 @@ impl Known {
 
     fn new(lua: &Lua) -> mlua::Result<Self> {
         let kebab_of_snake = lua.create_table()?;
-        let readable_by_snake = lua.load(READABLE_BY_SNAKE).set_name("=[wit]");
-        let readable_by_snake = readable_by_snake.call((&kebab_of_snake, RECORD_FIELD))?;
+        let (readable_by_snake, list) = SOURCE.load(lua)?.call((&kebab_of_snake, RECORD_FIELD))?;
         let table: Table = lua.globals().raw_get("table")?;
-        let library = Library { pack: table.raw_get("pack")?, move_: table.raw_get("move")? };
+        let library = Library { list, move_: table.raw_get("move")? };
         Ok(Self {
             plans: HashMap::new(),
             strings: HashMap::new(),
@@ -250,29 +256,79 @@ impl World for LuaWorld<'_> {
         table: &Table,
         mut read: impl FnMut(&Value) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem> {
-        // In one pass, since Lua traverses what it holds as an array in order; other tables are read again.
+        self.sequence(table, |_, value: Value| read(&value))
+    }
+
+    fn scalars<T>(
+        &self,
+        table: &Table,
+        read: impl Fn(&View<'_, Self>) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        self.sequence(table, |index, item| match item {
+            Item::Bool(value) => read(&View::Bool(value)),
+            Item::Integer(value) => read(&View::Integer(value)),
+            Item::Float(value) => read(&View::Float(value)),
+            Item::Other => read(&self.view(&self.at(table, index)?)),
+        })
+    }
+}
+
+impl LuaWorld<'_> {
+    /// What `read` makes of each item of an array, with its index.
+    fn sequence<V: FromLua, T>(
+        &self,
+        table: &Table,
+        mut read: impl FnMut(usize, V) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
         // What is no array may claim any length.
         let mut items = Vec::with_capacity(table.raw_len().min(RESERVED_MAX));
-        let mut in_order = true;
-        traverse(table, |key: Value, value: Value| {
+        let mut found = None;
+        // Up to the first nil. A traversal would cost three times as much, and has no order outside of what Lua
+        // holds as an array.
+        let done = table.for_each_value(|value| {
             let index = items.len() + 1;
-            in_order &= matches!(key, Value::Integer(key) if usize::try_from(key) == Ok(index));
-            if in_order {
-                items.push(read(&value).map_err(|problem| problem.at(index))?);
+            match read(index, value) {
+                Ok(item) => items.push(item),
+                Err(problem) => {
+                    found = Some(problem.at(index));
+                    // Ends the loop, and is looked at by nobody.
+                    return Err(mlua::Error::StackError);
+                }
             }
             Ok(())
-        })?;
-        if !in_order {
-            items.clear();
-            for index in 1..=count(table)? {
-                let value = self.at(table, index)?;
-                if value.is_nil() {
-                    return Err(conversion::no_array(self, table));
-                }
-                items.push(read(&value).map_err(|problem| problem.at(index))?);
-            }
+        });
+        if let Some(problem) = found {
+            return Err(problem);
+        }
+        done.map_err(|error| problem(&error))?;
+        // `next` of the last item is no proof that there are no other keys: where the item lies among the others
+        // is up to Lua.
+        if count(table)? != items.len() {
+            return Err(conversion::no_array(self, table));
         }
         Ok(items)
+    }
+}
+
+/// An item that should be a number or a boolean. It is small: a [`Value`] is moved about for as long as all else
+/// takes.
+#[derive(Clone, Copy)]
+enum Item {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Other,
+}
+
+impl FromLua for Item {
+    #[inline]
+    fn from_lua(value: Value, _: &Lua) -> mlua::Result<Self> {
+        Ok(match value {
+            Value::Boolean(value) => Self::Bool(value),
+            Value::Integer(value) => Self::Integer(value),
+            Value::Number(value) => Self::Float(value),
+            _ => Self::Other,
+        })
     }
 }
 
@@ -312,8 +368,8 @@ fn problem(error: &mlua::Error) -> Problem {
 
 /// Items that room is made for before any of them is seen.
 const RESERVED_MAX: usize = 4096;
-/// Numbers that are worth a call.
-const PACKED_MIN: usize = 16;
+/// Items that are worth a call.
+const PACKED_MIN: usize = 4;
 /// Arguments of one call: a stack of them is kept small.
 const PACKED_MAX: usize = 1000;
 
@@ -347,21 +403,16 @@ impl Sink for LuaSink<'_> {
         self.lua.create_string(bytes).map(Value::String)
     }
 
-    fn scalars(&self, items: impl ExactSizeIterator<Item = Plain>) -> mlua::Result<Value> {
-        let length = items.len();
-        let mut items = items.map(|item| self.scalar(item));
-        if length < PACKED_MIN {
-            return self.lua.create_sequence_from(items).map(Value::Table);
-        }
-        let Library { pack, move_ } = &self.keys.library;
-        let list: Table = pack.call(items.by_ref().take(PACKED_MAX).collect::<MultiValue>())?;
-        list.raw_set("n", Value::Nil)?;
-        for start in (PACKED_MAX..length).step_by(PACKED_MAX) {
-            let part: Table = pack.call(items.by_ref().take(PACKED_MAX).collect::<MultiValue>())?;
-            let count = PACKED_MAX.min(length - start);
-            move_.call::<()>((part, 1, count, start + 1, &list))?;
-        }
-        Ok(Value::Table(list))
+    fn booleans(&self, items: impl ExactSizeIterator<Item = bool>) -> mlua::Result<Value> {
+        self.list(items)
+    }
+
+    fn integers(&self, items: impl ExactSizeIterator<Item = i64>) -> mlua::Result<Value> {
+        self.list(items)
+    }
+
+    fn floats(&self, items: impl ExactSizeIterator<Item = f64>) -> mlua::Result<Value> {
+        self.list(items)
     }
 
     fn table(&self, items: usize, fields: usize) -> mlua::Result<Table> {
@@ -381,6 +432,26 @@ impl Sink for LuaSink<'_> {
             table.set_metatable(Some(self.keys.readable_by_snake.clone()))?;
         }
         Ok(Value::Table(table))
+    }
+}
+
+impl LuaSink<'_> {
+    fn list<T: IntoLua>(&self, mut items: impl ExactSizeIterator<Item = T>) -> mlua::Result<Value> {
+        let length = items.len();
+        if length < PACKED_MIN {
+            return self.lua.create_sequence_from(items).map(Value::Table);
+        }
+        let Library { list, move_ } = &self.keys.library;
+        let mut part = || list.call::<Table>(items.by_ref().take(PACKED_MAX).collect::<Variadic<T>>());
+        if length <= PACKED_MAX {
+            return part().map(Value::Table);
+        }
+        let whole = self.lua.create_table_with_capacity(length, 0)?;
+        for start in (0..length).step_by(PACKED_MAX) {
+            let count = PACKED_MAX.min(length - start);
+            move_.call::<()>((part()?, 1, count, start + 1, &whole))?;
+        }
+        Ok(Value::Table(whole))
     }
 }
 
