@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Hyphens, Name, Plain, Plan, Problem, Sink, View, World, no_array};
+use super::{Hyphens, Name, Plain, Plan, Problem, Record, Sink, View, World, no_array};
 use crate::bulk::Value;
 use crate::data::{Data, Table, TableForm};
 use crate::error::Error;
@@ -162,6 +162,16 @@ impl Sink for DataSink {
             fields: Vec::with_capacity(fields),
             form: TableForm::Plain,
         })
+    }
+
+    fn record(&self, record: &Record, values: Vec<Data>) -> Result<Data, Error> {
+        let mut table = self.table(0, values.len())?;
+        for ((name, _), value) in record.fields.iter().zip(values) {
+            if value != Data::Nil {
+                self.set(&mut table, name, value)?;
+            }
+        }
+        self.finish(table, record.hyphens)
     }
 
     fn set_item(&self, table: &mut Table, index: usize, value: Data) -> Result<(), Error> {

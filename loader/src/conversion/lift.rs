@@ -4,7 +4,7 @@ use registry_schema::ErrorKind;
 use wasmtime::component::Val;
 
 use super::data::DataSink;
-use super::types::{Form, Name, Names, Node, Scalar, Shape, Sides};
+use super::types::{Form, Name, Names, Node, Record, Scalar, Shape, Sides};
 use crate::bulk::{Numbers, Value};
 use crate::error::Error;
 use crate::values::wave;
@@ -30,6 +30,23 @@ pub(crate) trait Sink {
     fn floats(&self, items: impl ExactSizeIterator<Item = f64>) -> Result<Self::Value, Self::Error>;
     /// An empty table with room for `items` values at 1, 2, … and `fields` names.
     fn table(&self, items: usize, fields: usize) -> Result<Self::Table, Self::Error>;
+    /// A record with `values` of its fields, nil for what shall be absent.
+    fn record(&self, record: &Record, values: Vec<Self::Value>) -> Result<Self::Value, Self::Error>;
+    /// An array of `count` records; `fill` adds the values of the one at an index, which counts from 0.
+    fn records(
+        &self,
+        record: &Record,
+        count: usize,
+        fill: impl Fn(usize, &mut Vec<Self::Value>) -> Result<(), Self::Error>,
+    ) -> Result<Self::Value, Self::Error> {
+        let mut table = self.table(count, 0)?;
+        for index in 0..count {
+            let mut values = Vec::with_capacity(record.fields.len());
+            fill(index, &mut values)?;
+            self.set_item(&mut table, index + 1, self.record(record, values)?)?;
+        }
+        self.finish(table, Hyphens::None)
+    }
     /// Sets the value at `index`; indices rise.
     fn set_item(&self, table: &mut Self::Table, index: usize, value: Self::Value) -> Result<(), Self::Error>;
     /// Sets the value at a name in kebab case.
@@ -43,6 +60,16 @@ pub(crate) trait Sink {
 pub(crate) enum Hyphens {
     None,
     Some,
+}
+
+impl Hyphens {
+    /// What there is in any of `names`.
+    pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n Name>) -> Self {
+        match names.into_iter().any(|name| name.snake.is_some()) {
+            true => Self::Some,
+            false => Self::None,
+        }
+    }
 }
 
 /// A value without parts.
@@ -158,6 +185,11 @@ impl<S: Sink> Lifting<'_, S> {
             }
             (Shape::Scalars(scalar), Val::List(items)) => self.scalars(*scalar, items),
             (Shape::List(item), Val::List(items)) => {
+                if let Shape::Record(record) = &item.shape {
+                    let fill =
+                        |index: usize, values: &mut _| self.fields(item, record, &items[index], values);
+                    return sink.records(record, items.len(), fill);
+                }
                 let mut table = sink.table(items.len(), 0)?;
                 for (index, value) in (1..).zip(items) {
                     sink.set_item(&mut table, index, self.value(item, value)?)?;
@@ -171,14 +203,10 @@ impl<S: Sink> Lifting<'_, S> {
                 }
                 sink.finish(table, Hyphens::None)
             }
-            (Shape::Record(fields), Val::Record(values)) if fields.len() == values.len() => {
-                let mut table = sink.table(0, fields.len())?;
-                for ((name, node), (_, value)) in fields.iter().zip(values) {
-                    if !matches!((&node.shape, value), (Shape::Option(Form::Bare, _), Val::Option(None))) {
-                        sink.set(&mut table, name, self.value(node, value)?)?;
-                    }
-                }
-                sink.finish(table, hyphens(fields.iter().map(|(name, _)| name)))
+            (Shape::Record(record), value) => {
+                let mut values = Vec::with_capacity(record.fields.len());
+                self.fields(node, record, value, &mut values)?;
+                sink.record(record, values)
             }
             (Shape::Variant(cases), Val::Variant(name, payload)) => {
                 let case = cases.iter().find(|(case, _)| *case.kebab == **name);
@@ -190,7 +218,7 @@ impl<S: Sink> Lifting<'_, S> {
                 for name in flags.iter().filter(|name| set.iter().any(|set| **set == *name.kebab)) {
                     sink.set(&mut table, name, sink.scalar(Plain::Bool(true)))?;
                 }
-                sink.finish(table, hyphens(flags))
+                sink.finish(table, Hyphens::of(flags))
             }
             (Shape::Option(form, some), Val::Option(value)) => {
                 let value = value.as_ref().map(|value| self.value(some, value)).transpose()?;
@@ -200,6 +228,25 @@ impl<S: Sink> Lifting<'_, S> {
                 Ok(value) => self.case(&self.names.ok, self.side(&sides.ok, value, Self::value)?),
                 Err(value) => self.case(&self.names.err, self.side(&sides.err, value, Self::value)?),
             },
+            _ => Err(S::failed(mismatch(&node.describe()))),
+        }
+    }
+
+    /// Adds the values of all fields of `value`, a `record` of the type `node`, to `values`.
+    fn fields(
+        &self,
+        node: &Node,
+        record: &Record,
+        value: &Val,
+        values: &mut Vec<S::Value>,
+    ) -> Result<(), S::Error> {
+        match value {
+            Val::Record(given) if given.len() == record.fields.len() => {
+                for ((_, node), (_, value)) in record.fields.iter().zip(given) {
+                    values.push(self.value(node, value)?);
+                }
+                Ok(())
+            }
             _ => Err(S::failed(mismatch(&node.describe()))),
         }
     }
@@ -250,7 +297,7 @@ impl<S: Sink> Lifting<'_, S> {
     fn keyed(&self, name: &Name, value: S::Value) -> Result<S::Value, S::Error> {
         let mut table = self.sink.table(0, 1)?;
         self.sink.set(&mut table, name, value)?;
-        self.sink.finish(table, hyphens([name]))
+        self.sink.finish(table, Hyphens::of([name]))
     }
 
     fn option(&self, form: Form, value: Option<S::Value>) -> Result<S::Value, S::Error> {
@@ -260,13 +307,6 @@ impl<S: Sink> Lifting<'_, S> {
             (Form::Bare | Form::NoneMarked, Some(value)) => Ok(value),
             (Form::Marked, Some(value)) => self.keyed(&self.names.some, value),
         }
-    }
-}
-
-fn hyphens<'n>(names: impl IntoIterator<Item = &'n Name>) -> Hyphens {
-    match names.into_iter().any(|name| name.snake.is_some()) {
-        true => Hyphens::Some,
-        false => Hyphens::None,
     }
 }
 

@@ -122,7 +122,7 @@ impl<W: World> Lowering<'_, W> {
             (Shape::Bytes, View::Table(table)) => self.scalars(Scalar::U8, table)?,
             (Shape::Scalars(scalar), View::Table(table)) => self.scalars(*scalar, table)?,
             (Shape::List(item), View::Table(table)) => Val::List(self.list(item, table)?),
-            (Shape::Record(fields), View::Table(table)) => Val::Record(self.record(fields, table)?),
+            (Shape::Record(record), View::Table(table)) => Val::Record(self.record(&record.fields, table)?),
             (Shape::Tuple(items), View::Table(table)) => Val::Tuple(self.tuple(items, table)?),
             (Shape::Variant(cases), view @ (View::String(_) | View::Table(_))) => {
                 self.variant(node, cases, &view)?

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use wasmtime::component::{Type, Val};
 
 pub(crate) use lift::{Hyphens, Plain, Sink};
-pub(crate) use types::{Name, Names};
+pub(crate) use types::{Name, Names, Record};
 pub(crate) use world::{Problem, View, World, no_array};
 
 use crate::bulk::{TypedCall, Value};

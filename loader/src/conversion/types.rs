@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Type;
 
+use super::lift::Hyphens;
 use crate::values::describe;
 
 /// A name of a field, case or flag.
@@ -30,6 +31,7 @@ impl Name {
 pub(crate) struct Names {
     all: Vec<Name>,
     known: HashMap<Arc<str>, usize>,
+    records: usize,
     pub(super) some: Name,
     pub(super) none: Name,
     pub(super) ok: Name,
@@ -40,7 +42,7 @@ impl Names {
     pub(super) fn new() -> Self {
         let (mut all, mut known) = (Vec::new(), HashMap::new());
         let [some, none, ok, err] = ["some", "none", "ok", "err"].map(|text| add(&mut all, &mut known, text));
-        Self { all, known, some, none, ok, err }
+        Self { all, known, records: 0, some, none, ok, err }
     }
 
     fn add(&mut self, text: &str) -> Name {
@@ -50,6 +52,11 @@ impl Names {
     /// All of them, in order of their index.
     pub(crate) fn all(&self) -> &[Name] {
         &self.all
+    }
+
+    /// How many records the signature has.
+    pub(crate) fn records(&self) -> usize {
+        self.records
     }
 }
 
@@ -83,7 +90,7 @@ pub(crate) enum Shape {
     /// A list of numbers or booleans: converted in bulk.
     Scalars(Scalar),
     List(Box<Node>),
-    Record(Vec<(Name, Node)>),
+    Record(Record),
     Tuple(Vec<Node>),
     Variant(Vec<(Name, Option<Node>)>),
     Enum(Vec<Name>),
@@ -92,6 +99,16 @@ pub(crate) enum Shape {
     Result(Box<Sides>),
     /// A handle.
     Unsupported,
+}
+
+/// A type of records.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Place among those of the signature: engines keep what makes their own form of it there.
+    pub(crate) index: usize,
+    pub(crate) fields: Vec<(Name, Node)>,
+    /// Of the names of all fields.
+    pub(crate) hyphens: Hyphens,
 }
 
 /// Types of the payloads of a result.
@@ -165,9 +182,14 @@ impl Builder<'_> {
                 (_, Some(scalar)) => Shape::Scalars(scalar),
                 (item, None) => Shape::List(Box::new(self.node(&item, Place::Held))),
             },
-            Type::Record(record) => Shape::Record(
-                record.fields().map(|f| (self.names.add(f.name), self.node(&f.ty, Place::Free))).collect(),
-            ),
+            Type::Record(record) => {
+                let index = self.names.records;
+                self.names.records += 1;
+                let fields = record.fields().map(|f| (self.names.add(f.name), self.node(&f.ty, Place::Free)));
+                let fields: Vec<_> = fields.collect();
+                let hyphens = Hyphens::of(fields.iter().map(|(name, _)| name));
+                Shape::Record(Record { index, fields, hyphens })
+            }
             Type::Tuple(tuple) => Shape::Tuple(tuple.types().map(|ty| self.node(&ty, Place::Free)).collect()),
             Type::Variant(variant) => Shape::Variant(
                 variant
@@ -204,7 +226,7 @@ impl Builder<'_> {
 fn mistakable(shape: &Shape) -> bool {
     let marks = |name: &Name| matches!(&*name.kebab, "some" | "none");
     match shape {
-        Shape::Record(fields) => fields.iter().any(|(name, _)| marks(name)),
+        Shape::Record(record) => record.fields.iter().any(|(name, _)| marks(name)),
         Shape::Variant(cases) => cases.iter().any(|(name, _)| marks(name)),
         Shape::Flags(names) => names.iter().any(marks),
         Shape::Option(..) => true,

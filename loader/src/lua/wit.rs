@@ -14,9 +14,10 @@ use mlua::{BorrowedBytes, FromLua, Function, IntoLua, Lua, LuaString, MultiValue
 use super::error;
 use super::own::Own;
 use crate::bulk;
-use crate::conversion::{self, Hyphens, Name, Plain, Plan, Problem, Sink, View, World};
+use crate::conversion::{self, Hyphens, Name, Plain, Plan, Problem, Record, Sink, View, World};
 use crate::error::Error;
 use crate::meter::Meter;
+use records::Makers;
 
 impl Plan {
     /// The arguments `args` as WIT values, with the `keys` of this plan, as far as `meter` allows so many bytes.
@@ -91,6 +92,8 @@ struct Known {
 /// Functions that make lists.
 #[derive(Clone)]
 struct Library {
+    /// `setmetatable` as it was before any entry ran.
+    set_metatable: Function,
     /// Makes a list of its arguments. The hook may run in its few instructions. It does no harm: nothing can be
     /// suspended here, so a turn that ends here is one without a yield, and a deadline that is past is an error
     /// of the call.
@@ -103,6 +106,8 @@ struct Library {
 pub(super) struct Keys {
     kebab: Vec<LuaString>,
     snake: Vec<Option<LuaString>>,
+    /// What makes the records of the plan.
+    records: Vec<Makers>,
     /// The metatable of tables with hyphens in their keys: they are readable by snake case too.
     readable_by_snake: Table,
     library: Library,
@@ -146,8 +151,10 @@ impl Known {
     fn new(lua: &Lua) -> mlua::Result<Self> {
         let kebab_of_snake = lua.create_table()?;
         let (readable_by_snake, list) = SOURCE.load(lua)?.call((&kebab_of_snake, RECORD_FIELD))?;
-        let table: Table = lua.globals().raw_get("table")?;
-        let library = Library { list, move_: table.raw_get("move")? };
+        let globals = lua.globals();
+        let table: Table = globals.raw_get("table")?;
+        let set_metatable = globals.raw_get("setmetatable")?;
+        let library = Library { set_metatable, list, move_: table.raw_get("move")? };
         Ok(Self {
             plans: HashMap::new(),
             strings: HashMap::new(),
@@ -162,6 +169,7 @@ impl Known {
         let mut keys = Keys {
             kebab: Vec::with_capacity(names.len()),
             snake: Vec::with_capacity(names.len()),
+            records: std::iter::repeat_with(Makers::default).take(plan.names().records()).collect(),
             readable_by_snake: self.readable_by_snake.clone(),
             library: self.library.clone(),
         };
@@ -419,6 +427,40 @@ impl Sink for LuaSink<'_> {
         self.lua.create_table_with_capacity(items, fields)
     }
 
+    fn record(&self, record: &Record, values: Vec<Value>) -> mlua::Result<Value> {
+        if let Some(makers) = self.makers(record, 1) {
+            let make = makers.one(self.lua, self.keys, record)?;
+            return make.call(Variadic::from(values)).map(Value::Table);
+        }
+        self.record_by_fields(record, values)
+    }
+
+    fn records(
+        &self,
+        record: &Record,
+        count: usize,
+        fill: impl Fn(usize, &mut Vec<Value>) -> mlua::Result<()>,
+    ) -> mlua::Result<Value> {
+        let list = self.lua.create_table_with_capacity(count, 0)?;
+        let makers = self.makers(record, count);
+        let batch = if makers.is_some() { records::batch(record) } else { 1 };
+        for start in (0..count).step_by(batch) {
+            let stop = count.min(start + batch);
+            let mut values = Vec::with_capacity((stop - start) * record.fields.len());
+            for index in start..stop {
+                fill(index, &mut values)?;
+            }
+            match makers {
+                Some(makers) => {
+                    let make = makers.many(self.lua, self.keys, record)?;
+                    make.call::<()>((&list, start + 1, stop - start, Variadic::from(values)))?;
+                }
+                None => list.raw_set(start + 1, self.record_by_fields(record, values)?)?,
+            }
+        }
+        Ok(Value::Table(list))
+    }
+
     fn set_item(&self, table: &mut Table, index: usize, value: Value) -> mlua::Result<()> {
         table.raw_set(index, value)
     }
@@ -436,12 +478,28 @@ impl Sink for LuaSink<'_> {
 }
 
 impl LuaSink<'_> {
+    /// What makes records such as `count` that are to be made, if it is worth it by now.
+    fn makers(&self, record: &Record, count: usize) -> Option<&Makers> {
+        let makers = &self.keys.records[record.index];
+        makers.are_worth(record, count).then_some(makers)
+    }
+
+    fn record_by_fields(&self, record: &Record, values: Vec<Value>) -> mlua::Result<Value> {
+        let mut table = self.table(0, values.len())?;
+        for ((name, _), value) in record.fields.iter().zip(values) {
+            if !value.is_nil() {
+                self.set(&mut table, name, value)?;
+            }
+        }
+        self.finish(table, record.hyphens)
+    }
+
     fn list<T: IntoLua>(&self, mut items: impl ExactSizeIterator<Item = T>) -> mlua::Result<Value> {
         let length = items.len();
         if length < PACKED_MIN {
             return self.lua.create_sequence_from(items).map(Value::Table);
         }
-        let Library { list, move_ } = &self.keys.library;
+        let Library { list, move_, .. } = &self.keys.library;
         let mut part = || list.call::<Table>(items.by_ref().take(PACKED_MAX).collect::<Variadic<T>>());
         if length <= PACKED_MAX {
             return part().map(Value::Table);
@@ -454,6 +512,8 @@ impl LuaSink<'_> {
         Ok(Value::Table(whole))
     }
 }
+
+mod records;
 
 #[cfg(test)]
 mod properties;
