@@ -4,7 +4,7 @@ use wasmtime::component::Val;
 
 use super::scalars::{boolean, char, float, integer, lower_scalar, single, text};
 use super::types::{Form, Name, Names, Node, Scalar, Shape, Sides};
-use super::world::{Problem, View, World, expected, no_array, not_an_array_key};
+use super::world::{Problem, View, World, expected, not_an_array_key};
 use crate::bulk::{Numbers, Value};
 use crate::config::VALUE_BYTES_MAX;
 use crate::meter::Meter;
@@ -67,6 +67,12 @@ impl<W: World> Lowering<'_, W> {
     fn text(&self, bytes: &[u8]) -> Result<Val, Problem> {
         self.take(bytes.len())?;
         text(bytes).map(Val::String)
+    }
+
+    /// A string that is a copy already.
+    fn owned(&self, text: String) -> Result<Val, Problem> {
+        self.take(size_of::<Val>() + text.len())?;
+        Ok(Val::String(text))
     }
 
     /// A list of scalars as dynamic values.
@@ -140,29 +146,21 @@ impl<W: World> Lowering<'_, W> {
 
     fn list(&self, item: &Node, table: W::Table<'_>) -> Result<Vec<Val>, Problem> {
         match &item.shape {
-            Shape::String => self.world.items(table, |value| match self.world.view(value) {
-                View::String(bytes) => {
-                    self.take_all::<Val>(1)?;
-                    self.text(&bytes)
-                }
-                view => Err(expected("string", &view)),
-            }),
-            Shape::Char | Shape::Enum(_) => self.world.items(table, |value| self.value(item, value)),
-            _ => {
-                let at = |index| {
-                    let value = self.world.at(table, index)?;
-                    if self.world.is_nil(&value) {
-                        return Err(no_array(self.world, table));
-                    }
-                    self.value(item, &value).map_err(|problem| problem.at(index))
-                };
-                (1..=self.world.count(table)?).map(at).collect()
+            Shape::String => {
+                self.world.texts(table, |text| self.owned(text), |value| self.value(item, value))
             }
+            _ => self.world.items(table, |value| self.value(item, value)),
         }
     }
 
     fn record(&self, fields: &[(Name, Node)], table: W::Table<'_>) -> Result<Vec<(String, Val)>, Problem> {
         let field = |(name, node): &(Name, Node)| {
+            if matches!(node.shape, Shape::String)
+                && let Some(text) = self.world.text(table, name)
+            {
+                let value = self.owned(text).map_err(|problem| problem.in_field(&name.kebab))?;
+                return Ok((self.name(name)?, value));
+            }
             let mut value = self.world.kebab(table, name)?;
             if let Some(snake) = &name.snake {
                 let other = self.world.snake(table, name)?;
@@ -183,7 +181,11 @@ impl<W: World> Lowering<'_, W> {
             let value = self.value(node, &value).map_err(|problem| problem.in_field(&name.kebab))?;
             Ok((self.name(name)?, value))
         };
-        fields.iter().map(field).collect()
+        let mut values = Vec::with_capacity(fields.len());
+        for given in fields {
+            values.push(field(given)?);
+        }
+        Ok(values)
     }
 
     fn missing(&self, fields: &[(Name, Node)], name: &Name, table: W::Table<'_>) -> Problem {

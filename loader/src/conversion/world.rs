@@ -29,6 +29,11 @@ pub(crate) trait World: Sized {
     fn kebab(&self, table: Self::Table<'_>, name: &Name) -> Result<Self::Value, Problem>;
     /// The value at the key `name` in snake case, nil if there is none, or no such spelling.
     fn snake(&self, table: Self::Table<'_>, name: &Name) -> Result<Self::Value, Problem>;
+    /// The string at the key `name` in one spelling, as long as that is quicker than to look at the value. None says
+    /// nothing.
+    fn text(&self, _table: Self::Table<'_>, _name: &Name) -> Option<String> {
+        None
+    }
     /// The value at `index`, from 1; nil if there is none.
     fn at(&self, table: Self::Table<'_>, index: usize) -> Result<Self::Value, Problem>;
     /// Runs `each` on all keys with their values, in any order.
@@ -50,6 +55,16 @@ pub(crate) trait World: Sized {
         read: impl Fn(&View<'_, Self>) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem> {
         self.items(table, |item| read(&self.view(item)))
+    }
+    /// What `text` makes of each item of an array that should be strings, as long as that is quicker than to look at
+    /// the values; else what `read` makes of them.
+    fn texts<T>(
+        &self,
+        table: Self::Table<'_>,
+        _text: impl Fn(String) -> Result<T, Problem>,
+        read: impl Fn(&Self::Value) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        self.items(table, read)
     }
     /// How many items an array has. For what is no array, any number.
     fn length(&self, table: Self::Table<'_>) -> usize;

@@ -6,10 +6,13 @@
 //! uses as keys are kept as Lua strings, per state, which makes reading a field 4 times and setting one twice
 //! as fast; and numbers become a list by the thousand, not one by one, in a tenth of the time.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mlua::{BorrowedBytes, FromLua, Function, IntoLua, Lua, LuaString, MultiValue, Table, Value, Variadic};
+use mlua::{
+    BorrowedBytes, FromLua, Function, IntoLua, Lua, LuaString, MultiValue, Table, Value, Variadic, WeakLua,
+};
 
 use super::error;
 use super::own::Own;
@@ -31,7 +34,7 @@ impl Plan {
         args: MultiValue,
         meter: &Meter,
     ) -> Result<Vec<bulk::Value>, Error> {
-        self.lower_from(&LuaWorld { keys }, &args.into_vec(), meter)
+        self.lower_from(&LuaWorld { keys, is_small: OnceCell::new() }, &args.into_vec(), meter)
     }
 
     /// What was returned, with the `keys` of this plan in `lua`: `value, nil` or `nil, error`.
@@ -111,6 +114,7 @@ pub(super) struct Keys {
     /// The metatable of tables with hyphens in their keys: they are readable by snake case too.
     readable_by_snake: Table,
     library: Library,
+    lua: WeakLua,
 }
 
 /// Makes the metatable, and what makes lists. `kebab[key]` is nil for every name in kebab case, so the lookup ends there. No signature
@@ -172,6 +176,7 @@ impl Known {
             records: std::iter::repeat_with(Makers::default).take(plan.names().records()).collect(),
             readable_by_snake: self.readable_by_snake.clone(),
             library: self.library.clone(),
+            lua: lua.weak(),
         };
         for Name { kebab, snake, .. } in names {
             let kebab = self.string(lua, kebab)?;
@@ -199,6 +204,8 @@ impl Known {
 
 struct LuaWorld<'k> {
     keys: &'k Keys,
+    /// Whether no string of the state is large.
+    is_small: OnceCell<bool>,
 }
 
 impl World for LuaWorld<'_> {
@@ -239,6 +246,23 @@ impl World for LuaWorld<'_> {
         }
     }
 
+    fn text(&self, table: &Table, name: &Name) -> Option<String> {
+        if !self.is_small() {
+            return None;
+        }
+        // What is neither nil nor text is looked at as a value, which knows what to say of it.
+        let get = |key: &LuaString| table.raw_get::<Option<String>>(key).ok();
+        let kebab = get(&self.keys.kebab[name.index])?;
+        let snake = match &self.keys.snake[name.index] {
+            Some(snake) => get(snake)?,
+            None => None,
+        };
+        match (kebab, snake) {
+            (Some(text), None) | (None, Some(text)) if !may_be_number(&text) => Some(text),
+            _ => None,
+        }
+    }
+
     fn at(&self, table: &Table, index: usize) -> Result<Value, Problem> {
         table.raw_get(index).map_err(|error| problem(&error))
     }
@@ -264,7 +288,8 @@ impl World for LuaWorld<'_> {
         table: &Table,
         mut read: impl FnMut(&Value) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem> {
-        self.sequence(table, |_, value: Value| read(&value))
+        self.sequence(table, VALUES_RESERVED_MAX, |_, value: Value| read(&value))?
+            .map_err(|error| problem(&error))
     }
 
     fn scalars<T>(
@@ -272,24 +297,54 @@ impl World for LuaWorld<'_> {
         table: &Table,
         read: impl Fn(&View<'_, Self>) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem> {
-        self.sequence(table, |index, item| match item {
+        let items = self.sequence(table, SCALARS_RESERVED_MAX, |index, item| match item {
             Item::Bool(value) => read(&View::Bool(value)),
             Item::Integer(value) => read(&View::Integer(value)),
             Item::Float(value) => read(&View::Float(value)),
             Item::Other => read(&self.view(&self.at(table, index)?)),
-        })
+        });
+        items?.map_err(|error| problem(&error))
+    }
+
+    fn texts<T>(
+        &self,
+        table: &Table,
+        text: impl Fn(String) -> Result<T, Problem>,
+        read: impl Fn(&Value) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        if self.is_small() {
+            let items =
+                self.sequence(table, VALUES_RESERVED_MAX, |index, item: String| match may_be_number(&item) {
+                    true => read(&self.at(table, index)?),
+                    false => text(item),
+                });
+            if let Ok(items) = items? {
+                return Ok(items);
+            }
+            // There is something that is neither text nor a number.
+        }
+        self.items(table, read)
     }
 }
 
 impl LuaWorld<'_> {
-    /// What `read` makes of each item of an array, with its index.
+    /// Strings of a state with that little memory may be copied before the copies are counted.
+    fn is_small(&self) -> bool {
+        let is_small = || {
+            self.keys.lua.try_upgrade().is_some_and(|lua| lua.used_memory() <= STRINGS_UNCOUNTED_BYTES_MAX)
+        };
+        *self.is_small.get_or_init(is_small)
+    }
+
+    /// What `read` makes of each item of an array, with its index. The inner error is of an item that is no `V`.
     fn sequence<V: FromLua, T>(
         &self,
         table: &Table,
+        reserved_max: usize,
         mut read: impl FnMut(usize, V) -> Result<T, Problem>,
-    ) -> Result<Vec<T>, Problem> {
+    ) -> Result<mlua::Result<Vec<T>>, Problem> {
         // What is no array may claim any length.
-        let mut items = Vec::with_capacity(table.raw_len().min(RESERVED_MAX));
+        let mut items = Vec::with_capacity(table.raw_len().min(reserved_max));
         let mut found = None;
         // Up to the first nil. A traversal would cost three times as much, and has no order outside of what Lua
         // holds as an array.
@@ -308,14 +363,22 @@ impl LuaWorld<'_> {
         if let Some(problem) = found {
             return Err(problem);
         }
-        done.map_err(|error| problem(&error))?;
+        if let Err(error) = done {
+            return Ok(Err(error));
+        }
         // `next` of the last item is no proof that there are no other keys: where the item lies among the others
         // is up to Lua.
         if count(table)? != items.len() {
             return Err(conversion::no_array(self, table));
         }
-        Ok(items)
+        Ok(Ok(items))
     }
+}
+
+/// Whether Lua may have made `text` of a number: it is asked for text, and takes both.
+fn may_be_number(text: &str) -> bool {
+    // Digits, a sign, a point and an exponent, or `inf` or `nan`.
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.einfa".contains(&byte))
 }
 
 /// An item that should be a number or a boolean. It is small: a [`Value`] is moved about for as long as all else
@@ -374,8 +437,13 @@ fn problem(error: &mlua::Error) -> Problem {
     Problem::internal(format!("can't be read: {error}"))
 }
 
-/// Items that room is made for before any of them is seen.
-const RESERVED_MAX: usize = 4096;
+/// Memory of a state, in bytes, up to which strings are read at once as text, in a third of the time: their copies
+/// are counted afterwards.
+const STRINGS_UNCOUNTED_BYTES_MAX: usize = 8 << 20;
+/// Scalars that room is made for before any of them is seen.
+const SCALARS_RESERVED_MAX: usize = 4096;
+/// The same for other values, which lists in lists have a multiple of.
+const VALUES_RESERVED_MAX: usize = 128;
 /// Items that are worth a call.
 const PACKED_MIN: usize = 4;
 /// Arguments of one call: a stack of them is kept small.

@@ -136,6 +136,61 @@ fn copies_are_bounded_before_they_are_made() {
     assert!(error.contains("a hole: there is no [3]"), "{error}");
 }
 
+/// Strings are strings, whether they look like numbers or not, and numbers are none: in a state that has little
+/// memory, and in one that may hold large strings.
+#[test]
+fn strings_are_told_from_numbers() {
+    let types = Types::open();
+    let small = Lua::new();
+    let large = Lua::new();
+    large.globals().set("kept", large.create_string(vec![b'x'; 9 << 20]).unwrap()).unwrap();
+    for lua in [&small, &large] {
+        let lowered = |name: &str, source: &str| {
+            let value = lower(&types.plan(name), lua, evaluate(lua, source));
+            value.map(|args| wave::print(&args[0]).unwrap()).map_err(|error| error.message().to_owned())
+        };
+        for text in ["12", "-1.5e+300", "inf", "-nan", "0x1", "", "e", "a man", "fine", "Zoë"] {
+            assert_eq!(lowered("strings", &format!("{{'', '{text}'}}")), Ok(format!("[\"\", \"{text}\"]")));
+            for name in ["label", "first-name", "first_name"] {
+                let (record, rest) =
+                    if name == "label" { ("point", "x = 1, is = true") } else { ("user", "tags = {}") };
+                let printed = lowered(record, &format!("{{['{name}'] = '{text}', {rest}}}")).unwrap();
+                assert!(printed.contains(&format!("\"{text}\"")), "{printed}");
+            }
+        }
+        for (given, shown) in [
+            ("12", "expected string, got number"),
+            ("-1.5", "expected string, got number"),
+            ("0/0", "expected string, got number"),
+            ("true", "expected string, got boolean"),
+            ("{}", "expected string, got table"),
+            ("print", "expected string, got function"),
+            ("'a\\255'", "a string that is not UTF-8, from byte 2"),
+        ] {
+            assert_eq!(lowered("strings", &format!("{{'a', {given}}}")), Err(format!("v[2]: {shown}")));
+            for name in ["first-name", "first_name"] {
+                let source = format!("{{['{name}'] = {given}, tags = {{}}}}");
+                assert_eq!(lowered("user", &source), Err(format!("v.first-name: {shown}")), "{source}");
+            }
+        }
+        for other in ["'b'", "1", "false"] {
+            let source = format!("{{first_name = 'a', ['first-name'] = {other}, tags = {{}}}}");
+            let problem = "v: `first-name` and `first_name` are one field, and both are given";
+            assert_eq!(lowered("user", &source), Err(problem.to_owned()), "{source}");
+        }
+        assert_eq!(
+            lowered("strings", "{'a', x = 'b'}"),
+            Err("v: expected an array, got the key `x`".to_owned())
+        );
+        assert_eq!(
+            lowered("strings", "{'a', nil, 'c'}"),
+            Err("v: a hole: there is no [2], but [3]".to_owned())
+        );
+        let indexed = "setmetatable({tags = {}}, {__index = function() return 'a' end})";
+        assert_eq!(lowered("user", indexed), Err("v: missing field `first-name`".to_owned()));
+    }
+}
+
 /// Equality in depth, of what `pairs` sees.
 const EQUAL: &str = "
 local function equal(a, b)
