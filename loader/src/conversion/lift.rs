@@ -28,6 +28,14 @@ pub(crate) trait Sink {
     fn integers(&self, items: impl ExactSizeIterator<Item = i64>) -> Result<Self::Value, Self::Error>;
     /// An array of floats.
     fn floats(&self, items: impl ExactSizeIterator<Item = f64>) -> Result<Self::Value, Self::Error>;
+    /// An array of strings.
+    fn texts<'t>(&self, items: impl ExactSizeIterator<Item = &'t str>) -> Result<Self::Value, Self::Error> {
+        let mut table = self.table(items.len(), 0)?;
+        for (index, text) in (1..).zip(items) {
+            self.set_item(&mut table, index, self.string(text.as_bytes())?)?;
+        }
+        self.finish(table, Hyphens::None)
+    }
     /// An empty table with room for `items` values at 1, 2, … and `fields` names.
     fn table(&self, items: usize, fields: usize) -> Result<Self::Table, Self::Error>;
     /// A record with `values` of its fields, nil for what shall be absent.
@@ -184,18 +192,7 @@ impl<S: Sink> Lifting<'_, S> {
                 sink.string(&items.iter().map(byte).collect::<Result<Vec<u8>, _>>()?)
             }
             (Shape::Scalars(scalar), Val::List(items)) => self.scalars(*scalar, items),
-            (Shape::List(item), Val::List(items)) => {
-                if let Shape::Record(record) = &item.shape {
-                    let fill =
-                        |index: usize, values: &mut _| self.fields(item, record, &items[index], values);
-                    return sink.records(record, items.len(), fill);
-                }
-                let mut table = sink.table(items.len(), 0)?;
-                for (index, value) in (1..).zip(items) {
-                    sink.set_item(&mut table, index, self.value(item, value)?)?;
-                }
-                sink.finish(table, Hyphens::None)
-            }
+            (Shape::List(item), Val::List(items)) => self.list(item, items),
             (Shape::Tuple(nodes), Val::Tuple(items)) if nodes.len() == items.len() => {
                 let mut table = sink.table(items.len(), 0)?;
                 for (index, (node, value)) in (1..).zip(nodes.iter().zip(items)) {
@@ -229,6 +226,29 @@ impl<S: Sink> Lifting<'_, S> {
                 Err(value) => self.case(&self.names.err, self.side(&sides.err, value, Self::value)?),
             },
             _ => Err(S::failed(mismatch(&node.describe()))),
+        }
+    }
+
+    fn list(&self, item: &Node, items: &[Val]) -> Result<S::Value, S::Error> {
+        let sink = self.sink;
+        match &item.shape {
+            Shape::String if items.iter().all(|item| matches!(item, Val::String(_))) => {
+                sink.texts(items.iter().map(|item| match item {
+                    Val::String(text) => text,
+                    _ => "",
+                }))
+            }
+            Shape::Record(record) => {
+                let fill = |index: usize, values: &mut _| self.fields(item, record, &items[index], values);
+                sink.records(record, items.len(), fill)
+            }
+            _ => {
+                let mut table = sink.table(items.len(), 0)?;
+                for (index, value) in (1..).zip(items) {
+                    sink.set_item(&mut table, index, self.value(item, value)?)?;
+                }
+                sink.finish(table, Hyphens::None)
+            }
         }
     }
 

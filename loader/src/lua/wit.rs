@@ -100,6 +100,9 @@ struct Library {
     /// suspended here, so a turn that ends here is one without a yield, and a deadline that is past is an error
     /// of the call.
     list: Function,
+    /// Sets strings in a list, from an index on: those in a text in which the length of each is before it, and
+    /// their number.
+    texts: Function,
     /// `table.move` as it was before any entry ran.
     move_: Function,
 }
@@ -123,6 +126,7 @@ static SOURCE: Own = Own::new(
     "
 local kebab, field = ...
 local find, gsub, rawget, type = string.find, string.gsub, rawget, type
+local rep, unpack, move = string.rep, string.unpack, table.move
 local readable_by_snake = {
     __metatable = false,
     [field] = true,
@@ -136,7 +140,13 @@ local readable_by_snake = {
         end
     end,
 }
-return readable_by_snake, function(...) return {...} end",
+local function list(...)
+    return {...}
+end
+local function texts(into, first, text, count)
+    move({unpack(rep('s4', count), text)}, 1, count, first, into)
+end
+return readable_by_snake, list, texts",
 );
 
 impl Known {
@@ -153,11 +163,11 @@ impl Known {
 
     fn new(lua: &Lua) -> mlua::Result<Self> {
         let kebab_of_snake = lua.create_table()?;
-        let (readable_by_snake, list) = SOURCE.load(lua)?.call((&kebab_of_snake, RECORD_FIELD))?;
+        let (readable_by_snake, list, texts) = SOURCE.load(lua)?.call((&kebab_of_snake, RECORD_FIELD))?;
         let globals = lua.globals();
         let table: Table = globals.raw_get("table")?;
         let set_metatable = globals.raw_get("setmetatable")?;
-        let library = Library { set_metatable, list, move_: table.raw_get("move")? };
+        let library = Library { set_metatable, list, texts, move_: table.raw_get("move")? };
         Ok(Self {
             plans: HashMap::new(),
             strings: HashMap::new(),

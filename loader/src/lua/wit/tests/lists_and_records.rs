@@ -121,7 +121,7 @@ fn arrays_are_told_by_their_keys() {
 }
 
 /// Values of types that Lua code of ours makes, in WAVE.
-fn made_by_lua() -> [(&'static str, String); 3] {
+fn made_by_lua() -> [(&'static str, String); 4] {
     let list = |count: u32, item: fn(u32) -> String| {
         let items: Vec<String> = (0..count).map(item).collect();
         format!("[{}]", items.join(", "))
@@ -129,6 +129,7 @@ fn made_by_lua() -> [(&'static str, String); 3] {
     [
         ("numbers", list(2001, |n| n.to_string())),
         ("points", list(45, point)),
+        ("strings", list(201, |n| format!("\"{}\"", "ab".repeat(n as usize)))),
         (
             "users",
             list(45, |n| format!("{{first-name: \"{n}\", tags: [\"a\"], is-on: some({})}}", n % 2 == 0)),
@@ -140,6 +141,30 @@ fn point(n: u32) -> String {
     match n % 3 {
         0 => format!("{{x: {n}, is: true}}"),
         _ => format!("{{x: {n}, label: some(\"l{n}\"), is: false}}"),
+    }
+}
+
+#[test]
+fn strings_of_all_lengths_come_back() {
+    let types = Types::open();
+    let lua = Lua::new();
+    let plan = types.plan("strings");
+    for count in [0, 1, 3, 4, 99, 100, 101, 200, 250] {
+        // Long ones first, last and alone between others; empty ones, zeros and characters of several bytes.
+        for long in [0, 7, 50, count.max(1) - 1, count] {
+            let text = |n: usize| match n {
+                n if n == long || n % 40 == 39 => "x".repeat(200 + n),
+                n if n % 5 == 0 => String::new(),
+                n => format!("{}\0ö", "y".repeat(n)),
+            };
+            let strings = Val::List((0..count).map(|n| Val::String(text(n))).collect());
+            let list = lift(&plan, &lua, &strings).into_iter().next().unwrap();
+            let Value::Table(table) = &list else { panic!("{list:?}") };
+            let texts: Vec<String> = table.sequence_values().collect::<mlua::Result<_>>().unwrap();
+            assert_eq!(texts, (0..count).map(text).collect::<Vec<_>>(), "{count} {long}");
+            let args = lower(&plan, &lua, MultiValue::from_iter([list])).unwrap();
+            assert_eq!(args, [strings], "{count} {long}");
+        }
     }
 }
 
