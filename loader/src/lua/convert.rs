@@ -1,5 +1,7 @@
 //! [`Data`] to Lua and back: copies, nested to a bounded depth.
 
+use std::ops::Range;
+
 use mlua::{Lua, Table as LuaTable, Value};
 use registry_schema::ErrorKind;
 use tokio::time::Instant;
@@ -11,6 +13,9 @@ use crate::data::{Data, Table, TableForm};
 use crate::error::Error;
 use crate::meter::{Meter, Spent, past_deadline};
 
+/// Items that are worth a call that makes a list.
+const LISTED_MIN: usize = 4;
+
 /// `data` as a Lua value of `lua`.
 pub(super) fn to_lua(lua: &Lua, data: &Data) -> mlua::Result<Value> {
     Ok(match data {
@@ -21,10 +26,17 @@ pub(super) fn to_lua(lua: &Lua, data: &Data) -> mlua::Result<Value> {
         Data::String(bytes) => Value::String(lua.create_string(bytes)?),
         Data::Error(error) => error::to_lua(lua, (**error).clone())?,
         Data::Table(table) => {
-            let made = lua.create_table_with_capacity(table.array.len(), table.fields.len())?;
-            for (index, item) in table.array.iter().enumerate() {
-                made.raw_set(index + 1, to_lua(lua, item)?)?;
-            }
+            let made = if table.fields.is_empty() && table.array.len() >= LISTED_MIN {
+                let part =
+                    |range: Range<usize>| table.array[range].iter().map(|item| to_lua(lua, item)).collect();
+                wit::list(lua, table.array.len(), part)?
+            } else {
+                let made = lua.create_table_with_capacity(table.array.len(), table.fields.len())?;
+                for (index, item) in table.array.iter().enumerate() {
+                    made.raw_set(index + 1, to_lua(lua, item)?)?;
+                }
+                made
+            };
             for (key, item) in &table.fields {
                 made.raw_set(to_lua(lua, key)?, to_lua(lua, item)?)?;
             }
@@ -136,10 +148,11 @@ impl Reader<'_> {
         };
         let border = border(table).map_err(lua)?;
         let mut made = Table { array: Vec::with_capacity(border), form, ..Table::default() };
-        for index in 1..=border {
-            let item: Value = table.raw_get(index).map_err(lua)?;
-            let item = self.value(&item);
-            made.array.push(item.map_err(|problem| within(problem, format!("[{index}]")))?);
+        let given = self.array(table, border, &mut made.array)?;
+        // Most arrays have no other keys, and to count costs a tenth of looking at them.
+        if given > 0 && given == count(table).map_err(lua)? {
+            self.depth -= 1;
+            return Ok(Data::Table(made));
         }
         for pair in table.pairs::<Value, Value>() {
             let (key, item) = pair.map_err(lua)?;
@@ -164,6 +177,38 @@ impl Reader<'_> {
         self.depth -= 1;
         Ok(Data::Table(made))
     }
+
+    /// Adds the items up to `border` to `made`, and says how many of them are not nil.
+    fn array(&mut self, table: &LuaTable, border: usize, made: &mut Vec<Data>) -> Result<usize, Problem> {
+        if border == 0 {
+            return Ok(0);
+        }
+        let mut found = None;
+        // Up to the first nil, at the latest behind the border.
+        let done = table.for_each_value(|item: Value| match self.value(&item) {
+            Ok(item) => {
+                made.push(item);
+                Ok(())
+            }
+            Err(problem) => {
+                found = Some(within(problem, format!("[{}]", made.len() + 1)));
+                // Ends the loop, and is looked at by nobody.
+                Err(mlua::Error::StackError)
+            }
+        });
+        if let Some(problem) = found {
+            return Err(problem);
+        }
+        let lua = |error: mlua::Error| Problem::new(error.to_string());
+        done.map_err(lua)?;
+        let mut given = made.len();
+        for index in made.len() + 1..=border {
+            let item: Value = table.raw_get(index).map_err(lua)?;
+            given += usize::from(!item.is_nil());
+            made.push(self.value(&item).map_err(|problem| within(problem, format!("[{index}]")))?);
+        }
+        Ok(given)
+    }
 }
 
 /// What a table with `metatable` is.
@@ -186,15 +231,95 @@ fn border(table: &LuaTable) -> mlua::Result<usize> {
     if border <= SMALL {
         return Ok(border);
     }
+    Ok(if count(table)? < border / 2 { 0 } else { border })
+}
+
+/// How many keys `table` has.
+fn count(table: &LuaTable) -> mlua::Result<usize> {
     let mut keys = 0;
-    table.for_each(|_: Value, _: bool| {
+    // Flags: keys and values as such would cost more.
+    table.for_each(|_: bool, _: bool| {
         keys += 1;
         Ok(())
     })?;
-    Ok(if keys < border / 2 { 0 } else { border })
+    Ok(keys)
 }
 
 fn within(mut problem: Problem, step: String) -> Problem {
     problem.at.push(step);
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluate(lua: &Lua, source: &str) -> Value {
+        lua.load(source).eval().unwrap()
+    }
+
+    fn table(lua: &Lua, source: &str) -> Table {
+        match from_lua("v", &evaluate(lua, source)) {
+            Ok(Data::Table(table)) => table,
+            other => panic!("{source}: {other:?}"),
+        }
+    }
+
+    /// Lists are made in parts, and those of few items at once.
+    #[test]
+    fn arrays_of_all_lengths_come_back() {
+        let lua = Lua::new();
+        for length in [0, 1, 3, 4, 64, 65, 99, 100, 101, 200, 250] {
+            let source = format!("local t = {{}} for n = 1, {length} do t[n] = {{n, 'x'}} end return t");
+            let data = table(&lua, &source);
+            assert_eq!((data.array.len(), data.fields.len()), (length, 0));
+            let back = to_lua(&lua, &Data::Table(data.clone())).unwrap();
+            assert_eq!(from_lua("v", &back), Ok(Data::Table(data)), "{length}");
+            let Value::Table(back) = back else { panic!("{length}") };
+            assert_eq!((back.raw_len(), count(&back).unwrap()), (length, length));
+        }
+    }
+
+    #[test]
+    fn holes_and_other_keys_are_kept() {
+        let lua = Lua::new();
+        let array = |items: &[i64]| -> Vec<Data> {
+            let item = |item: &i64| if *item == 0 { Data::Nil } else { Data::Integer(*item) };
+            items.iter().map(item).collect()
+        };
+        let x = || vec![(Data::from("x"), Data::Bool(true))];
+        for (source, items, fields) in [
+            ("{1, 2, nil, 4}", &[1, 2, 0, 4][..], vec![]),
+            ("{nil, nil, 3, x = true}", &[0, 0, 3], x()),
+            ("{1, 2, 3, 4, x = true}", &[1, 2, 3, 4], x()),
+            ("{x = true}", &[], x()),
+            ("setmetatable({1, 2}, {__index = function() return 3 end})", &[1, 2], vec![]),
+        ] {
+            let data = table(&lua, &format!("return {source}"));
+            assert_eq!(data.array, array(items), "{source}");
+            assert_eq!(data.fields, fields, "{source}");
+            let back = to_lua(&lua, &Data::Table(data.clone())).unwrap();
+            assert_eq!(from_lua("v", &back), Ok(Data::Table(data)), "{source}");
+        }
+        // Whichever border Lua sees, it is none if most keys before it are missing.
+        let sparse = table(&lua, "local t = {} for k = 0, 20 do t[1 << k] = 1 end return t");
+        let items = sparse.array.iter().filter(|item| **item != Data::Nil).count();
+        assert!(sparse.array.len() <= 64 && items + sparse.fields.len() == 21, "{sparse:?}");
+    }
+
+    #[test]
+    fn what_can_not_leave_is_named_by_its_path() {
+        let lua = Lua::new();
+        for (source, path) in [
+            ("{1, print}", "v[2]"),
+            ("{1, nil, print}", "v[3]"),
+            ("{1, {2, print}}", "v[2][2]"),
+            ("{1, x = print}", "v.x"),
+        ] {
+            let error = from_lua("v", &evaluate(&lua, &format!("return {source}"))).unwrap_err();
+            assert_eq!(error.message(), format!("{path}: a function can't leave its invocation"));
+        }
+        let itself = from_lua("v", &evaluate(&lua, "local t = {} t[1] = t return t")).unwrap_err();
+        assert!(itself.message().contains("a table nested deeper than 128, or in itself"), "{itself}");
+    }
 }

@@ -279,6 +279,10 @@ impl<'a> Invocation<'a> {
 
     /// The error of a state that can't go on: out of memory outside any protected call.
     fn broken(&self, problem: &mlua::Error) -> Error {
+        // The hook also runs where values are made for a coroutine that waits: what it raises is why this has to end.
+        if let Ok(Some(end)) = self.state.host.end() {
+            return end;
+        }
         Error::new(ErrorKind::Internal, format!("`{}`: {}", self.entry, error::text(problem)))
     }
 }

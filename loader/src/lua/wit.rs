@@ -7,9 +7,10 @@
 //! as fast; and numbers become a list by the thousand, not one by one, in a tenth of the time.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, WeakLua};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value, Variadic, WeakLua};
 
 use super::error;
 use super::own::Own;
@@ -75,6 +76,25 @@ pub(super) fn readable_by_snake(lua: &Lua) -> mlua::Result<Table> {
         return Ok(known.readable_by_snake.clone());
     }
     Known::with(lua, |known| Ok(known.readable_by_snake.clone()))
+}
+
+/// A list of `length` values, which `part` gives by ranges.
+///
+/// # Errors
+/// Those of `part`; Lua's own, such as a limit of memory.
+pub(super) fn list(
+    lua: &Lua,
+    length: usize,
+    part: impl FnMut(Range<usize>) -> mlua::Result<Variadic<Value>>,
+) -> mlua::Result<Table> {
+    // Few at a time, since each is a reference into the state, and lists hold lists.
+    const PART_MAX: usize = 100;
+    let library = lua.app_data_ref::<Known>().map(|known| known.library.clone());
+    let library = match library {
+        Some(library) => library,
+        None => Known::with(lua, |known| Ok(known.library.clone()))?,
+    };
+    sink::list(lua, &library, length, PART_MAX, part)
 }
 
 /// The field of that metatable by which it is known.

@@ -1,5 +1,7 @@
 //! How Lua values are made.
 
+use std::ops::Range;
+
 use mlua::{IntoLua, Lua, Table, Value, Variadic};
 
 use super::records::{self, Makers};
@@ -155,18 +157,29 @@ impl LuaSink<'_> {
         if length < PACKED_MIN {
             return self.lua.create_sequence_from(items).map(Value::Table);
         }
-        let Library { list, move_, .. } = &self.keys.library;
-        let mut part = || list.call::<Table>(items.by_ref().take(PACKED_MAX).collect::<Variadic<T>>());
-        if length <= PACKED_MAX {
-            return part().map(Value::Table);
-        }
-        let whole = self.lua.create_table_with_capacity(length, 0)?;
-        for start in (0..length).step_by(PACKED_MAX) {
-            let count = PACKED_MAX.min(length - start);
-            move_.call::<()>((part()?, 1, count, start + 1, &whole))?;
-        }
-        Ok(Value::Table(whole))
+        let part = |range: Range<usize>| Ok(items.by_ref().take(range.len()).collect());
+        list(self.lua, &self.keys.library, length, PACKED_MAX, part).map(Value::Table)
     }
+}
+
+/// A list of `length` items, of which `part` gives those of a range, up to `part_max`.
+pub(super) fn list<T: IntoLua>(
+    lua: &Lua,
+    library: &Library,
+    length: usize,
+    part_max: usize,
+    mut part: impl FnMut(Range<usize>) -> mlua::Result<Variadic<T>>,
+) -> mlua::Result<Table> {
+    if length <= part_max {
+        return library.list.call(part(0..length)?);
+    }
+    let whole = lua.create_table_with_capacity(length, 0)?;
+    for start in (0..length).step_by(part_max) {
+        let stop = length.min(start + part_max);
+        let part: Table = library.list.call(part(start..stop)?)?;
+        library.move_.call::<()>((part, 1, stop - start, start + 1, &whole))?;
+    }
+    Ok(whole)
 }
 
 /// Strings of a list that are made by one call, in a fifth of the time of as many.
