@@ -99,12 +99,43 @@ impl<'d> World for DataWorld<'d> {
         table: &'d Table,
         mut read: impl FnMut(&&'d Data) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem> {
-        if !table.fields.is_empty() {
-            return Err(no_array(self, table));
-        }
-        let read = |(index, item): (usize, &'d Data)| read(&item).map_err(|problem| problem.at(index));
-        (1..).zip(&table.array).map(read).collect()
+        // The last items may lie among the fields.
+        let item = |index| match self.at(table, index)? {
+            Data::Nil => Err(no_array(self, table)),
+            item => read(&item).map_err(|problem| problem.at(index)),
+        };
+        (1..=self.count(table)?).map(item).collect()
     }
+
+    fn scalars<T>(
+        &self,
+        table: &'d Table,
+        read: impl Fn(&View<'_, Self>) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        whole(self, table, |item| read(&self.view(item)))
+    }
+
+    fn texts<T>(
+        &self,
+        table: &'d Table,
+        _text: impl Fn(String) -> Result<T, Problem>,
+        read: impl Fn(&&'d Data) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        whole(self, table, read)
+    }
+}
+
+/// What `read` makes of each item of an array that has all of them in one place.
+fn whole<'d, T>(
+    world: &DataWorld<'d>,
+    table: &'d Table,
+    read: impl Fn(&&'d Data) -> Result<T, Problem>,
+) -> Result<Vec<T>, Problem> {
+    if !table.fields.is_empty() {
+        return Err(no_array(world, table));
+    }
+    let read = |(index, item): (usize, &'d Data)| read(&item).map_err(|problem| problem.at(index));
+    (1..).zip(&table.array).map(read).collect()
 }
 
 fn field<'d>(table: &'d Table, name: &str) -> &'d Data {

@@ -4,6 +4,7 @@ use wasmtime::component::{Type, Val};
 
 use crate::bulk;
 use crate::conversion::Plan;
+use crate::data::Data;
 use crate::error::Error;
 use crate::support::{ECHO, echo};
 use crate::values::wave;
@@ -189,6 +190,30 @@ fn strings_are_told_from_numbers() {
         let indexed = "setmetatable({tags = {}}, {__index = function() return 'a' end})";
         assert_eq!(lowered("user", indexed), Err("v: missing field `first-name`".to_owned()));
     }
+}
+
+/// Data from elsewhere need not have its items in one place.
+#[test]
+fn data_has_items_among_its_fields_and_holes() {
+    let types = Types::open();
+    let lower = |name: &str, array: Vec<Data>, fields: Vec<(Data, Data)>| {
+        let table = Data::Table(crate::data::Table { array, fields, ..Default::default() });
+        let args = types.plan(name).lower_data(&[table]);
+        args.map(|mut args| wave::print(&Val::from(args.remove(0))).unwrap())
+            .map_err(|error| error.message().to_owned())
+    };
+    let row = |bit| [Data::Bool(bit)].into_iter().collect::<Data>();
+    let second = vec![(Data::Integer(2), row(false))];
+    assert_eq!(lower("grid", vec![row(true)], second), Ok("[[true], [false]]".to_owned()));
+    let other = vec![(Data::from("x"), row(false))];
+    let problem = "v: expected an array, got the key `x`".to_owned();
+    assert_eq!(lower("grid", vec![row(true)], other.clone()), Err(problem.clone()));
+    assert_eq!(lower("numbers", vec![Data::Integer(1)], other.clone()), Err(problem.clone()));
+    assert_eq!(lower("strings", vec![Data::from("a")], other), Err(problem));
+    let hole = vec![row(true), Data::Nil, row(true)];
+    assert_eq!(lower("grid", hole, vec![]), Err("v: a hole: there is no [2], but [3]".to_owned()));
+    let hole = vec![Data::Integer(1), Data::Nil, Data::Integer(3)];
+    assert_eq!(lower("numbers", hole, vec![]), Err("v[2]: expected s16, got nil".to_owned()));
 }
 
 /// Equality in depth, of what `pairs` sees.
