@@ -17,14 +17,14 @@ use crate::function::{Prepared, WasmFunction};
 use crate::hosts::Stdio;
 use crate::instance::Instance;
 use crate::loader::Inner;
-use crate::pool::Patience;
 use crate::pool::bound::Place;
 use crate::pool::kept::Owner;
-use crate::ticker::Deadline;
+use crate::pool::{Patience, Slot};
+use crate::ticker::{Deadline, Ticker};
 
 /// Where a call's instance comes from.
 enum Source {
-    Kept(Instance),
+    Kept(Owner, Instance),
     Fresh(Place),
 }
 
@@ -32,11 +32,19 @@ enum Source {
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {
     deadline: Option<Instant>,
-    /// Whether the entry's own limit is the nearer one.
-    is_own: bool,
+    /// The end by the entry's own limit, which may be the nearer one.
+    own: Option<Instant>,
 }
 
 impl Limit {
+    /// That of a call of `function`, which begins now, also as the deadline of its `context`.
+    fn of(function: &WasmFunction, context: Context) -> (Self, Context) {
+        // A limit beyond the clock's range is no limit.
+        let own = function.max_execution.and_then(|limit| Instant::now().checked_add(limit));
+        let context = context.with_deadline(own);
+        (Self { deadline: context.deadline(), own }, context)
+    }
+
     /// Runs `guest`, of `function`, within it.
     ///
     /// # Errors
@@ -50,7 +58,7 @@ impl Limit {
             None => guest.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, guest).await {
                 Ok(result) => result,
-                Err(_) => Err(failure::timeout(function, self.is_own)),
+                Err(_) => Err(failure::timeout(function, self.own == self.deadline)),
             },
         }
     }
@@ -62,8 +70,8 @@ pub(crate) struct Opened {
     pub(crate) instance: Instance,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) limit: Limit,
-    _running: crate::ticker::Running,
-    _slot: crate::pool::Slot,
+    _running: crate::ticker::Running<Arc<Ticker>>,
+    _slot: Slot,
 }
 
 /// What a handler of `wasi:http` needs to be called, once it has a slot.
@@ -75,55 +83,58 @@ pub(crate) async fn open(
     inner: &Arc<Inner>,
     function: &Arc<WasmFunction>,
     context: Context,
-    patience: Patience,
+    mut patience: Patience,
 ) -> Result<Opened, Error> {
-    let prepared = function.prepared(inner)?;
-    let slot = function.pool.slot(patience).await?;
-    let place = inner.bound.place(&function.id, patience).await?;
-    let own = function.max_execution.and_then(|limit| Instant::now().checked_add(limit));
-    let context = context.with_deadline(own);
-    let deadline = context.deadline();
-    let running = inner.ticker.running(if deadline.is_some() { Deadline::Set } else { Deadline::None });
-    let mut instance = Instance::new(inner, function, &prepared, &context, Stdio::Log, place).await?;
+    let prepared = Arc::clone(function.prepared(inner)?);
+    let slot = function.pool.slot(&mut patience).await?;
+    let place = inner.bound.place(&function.id, &mut patience).await?;
+    let (limit, context) = Limit::of(function, context);
+    let running = Ticker::running(Arc::clone(&inner.ticker), Deadline::of(limit.deadline));
+    let mut instance = Instance::new(inner, function, &prepared, &context, Stdio::Log, place)?;
+    instance.equip().await?;
     let store = instance.store();
-    store.data_mut().own_deadline = own;
+    store.data_mut().own_deadline = limit.own;
     store.set_epoch_deadline(1);
-    let limit = Limit { deadline, is_own: own == deadline };
     Ok(Opened { instance, prepared, limit, _running: running, _slot: slot })
 }
 
-/// Calls `function`, of whose slots the caller holds one and `free` are left, with `args`; its standard streams are
-/// `stdio`. Dropping the future ends the call and drops its store.
+/// Calls `function`, which has `slot` for it until this is dropped, with `args`; its standard streams are `stdio`. Dropping the future ends
+/// the call and drops its store.
 ///
 /// The entry's own limit begins when it has what it needs to run: time in a queue is the inherited deadline's.
 pub(crate) async fn call(
-    inner: Arc<Inner>,
-    function: Arc<WasmFunction>,
+    inner: &Arc<Inner>,
+    function: &WasmFunction,
     context: Context,
     args: Vec<Value>,
     stdio: Stdio,
-    free: usize,
-    patience: Patience,
+    slot: &mut Slot,
+    mut patience: Patience,
 ) -> Result<Option<Value>, Error> {
-    let prepared = function.prepared(&inner)?;
-    check_arity(&function, &prepared, args.len())?;
-    let owner = Owner::of(&context);
-    let source = match kept(&inner, &function, &owner, &stdio, free)? {
-        Some(instance) => Source::Kept(instance),
-        None => Source::Fresh(inner.bound.place(&function.id, patience).await?),
+    let prepared = function.prepared(inner)?;
+    check_arity(function, prepared, args.len())?;
+    let source = match kept(inner, function, &context, &stdio, slot.free)? {
+        Some((owner, instance)) => Source::Kept(owner, instance),
+        None => Source::Fresh(inner.bound.place(&function.id, &mut patience).await?),
     };
-    limited(&inner, &function, context, async |context, own| {
-        let mut instance = match source {
-            Source::Kept(instance) => instance,
+    let (limit, context) = Limit::of(function, context);
+    let _running = Ticker::running(&inner.ticker, Deadline::of(limit.deadline));
+    // Stays where it is made: it is large, and is given to one of several futures.
+    let guest = pin!(async {
+        let (owner, mut instance) = match source {
+            Source::Kept(owner, instance) => (owner, instance),
             Source::Fresh(place) => {
-                Instance::new(&inner, &function, &prepared, &context, stdio, place).await?
+                let instance = Instance::new(inner, function, prepared, &context, stdio, place)?;
+                (Owner::of(&context), instance)
             }
         };
-        let result = instance.call(&function, &prepared, context, own, args).await;
-        keep(&inner, &function, owner, instance);
+        let result = instance.call(function, prepared, context, limit.own, args).await;
+        let now = Instant::now();
+        keep(inner, function, owner, instance, now);
+        slot.end(now);
         result
-    })
-    .await
+    });
+    limit.within(function, guest).await
 }
 
 /// Runs `function` once in a fresh instance, without one of its slots: what a process is.
@@ -137,56 +148,42 @@ pub(crate) async fn run(
     place: Place,
 ) -> Result<Option<Value>, Error> {
     let prepared = function.prepared(&inner)?;
-    check_arity(&function, &prepared, args.len())?;
-    limited(&inner, &function, context, async |context, own| {
-        let mut instance = Instance::new(&inner, &function, &prepared, &context, stdio, place).await?;
-        instance.call(&function, &prepared, context, own, args).await
-    })
-    .await
+    check_arity(&function, prepared, args.len())?;
+    let (limit, context) = Limit::of(&function, context);
+    let _running = Ticker::running(&inner.ticker, Deadline::of(limit.deadline));
+    let guest = pin!(async {
+        let mut instance = Instance::new(&inner, &function, prepared, &context, stdio, place)?;
+        instance.call(&function, prepared, context, limit.own, args).await
+    });
+    limit.within(&function, guest).await
 }
 
-/// Runs `guest` until its deadline: the inherited one or that of the entry's own limit, which it gets.
-async fn limited<T>(
-    inner: &Inner,
-    function: &WasmFunction,
-    context: Context,
-    guest: impl AsyncFnOnce(Context, Option<Instant>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    // A limit beyond the clock's range is no limit.
-    let own = function.max_execution.and_then(|limit| Instant::now().checked_add(limit));
-    let context = context.with_deadline(own);
-    let deadline = context.deadline();
-    let _running = inner.ticker.running(if deadline.is_some() { Deadline::Set } else { Deadline::None });
-    // Stays where it is made: it is large, and is given to one of several futures.
-    let guest = pin!(guest(context, own));
-    Limit { deadline, is_own: own == deadline }.within(function, guest).await
-}
-
-/// An idle instance for a call of `owner`; the `free` slots of the function hold one each at most, also those that
-/// are not for this call. Its streams are the log. One whose environment has changed since it was made goes: guests
-/// read it once.
+/// An idle instance for a call with `context`; the `free` slots of the function hold one each at most, also those
+/// that are not for this call. Its streams are the log. One whose environment has changed since it was made goes:
+/// guests read it once.
 fn kept(
     inner: &Inner,
     function: &WasmFunction,
-    owner: &Owner,
+    context: &Context,
     stdio: &Stdio,
     free: usize,
-) -> Result<Option<Instance>, Error> {
+) -> Result<Option<(Owner, Instance)>, Error> {
     let Some(shelf) = &function.shelf else { return Ok(None) };
-    match shelf.take(matches!(stdio, Stdio::Log).then_some(owner), free) {
-        Some(instance) if instance.is_current(inner)? => Ok(Some(instance)),
+    match shelf.take(matches!(stdio, Stdio::Log).then_some(context), free) {
+        Some((owner, instance)) if instance.is_current(inner)? => Ok(Some((owner, instance))),
         _ => Ok(None),
     }
 }
 
-/// Keeps `instance` for the next call of `owner`, where the entry keeps instances and this one is good for that.
-fn keep(inner: &Inner, function: &WasmFunction, owner: Owner, instance: Instance) {
+/// Keeps `instance` from `now` on for the next call of `owner`, where the entry keeps instances and this one is good
+/// for that.
+fn keep(inner: &Inner, function: &WasmFunction, owner: Owner, instance: Instance, now: Instant) {
     if let Some(shelf) = &function.shelf
         && instance.may_be_kept(function.pool.shape().uses_max)
         && !inner.bound.is_wanted()
     {
         instance.rest();
-        shelf.put(owner, instance);
+        shelf.put(owner, instance, now);
     }
 }
 
@@ -205,24 +202,25 @@ fn keep(inner: &Inner, function: &WasmFunction, owner: Owner, instance: Instance
 pub(crate) async fn warm(inner: Arc<Inner>, function: Arc<WasmFunction>) -> Result<(), Error> {
     let prepared = function.prepared(&inner)?;
     let context = Context::default();
-    let patience = Patience::of(&context);
+    let mut patience = Patience::of(&context);
     let mut warmed = Vec::new();
     // No more than there is room for: those that were made stay until all are.
     let room = inner.bound.snapshot();
     let room = room.max.saturating_sub(room.live);
     for _ in 0..function.pool.shape().reserved().max(1).min(room) {
-        let slot = function.pool.slot(patience).await?;
-        let place = inner.bound.place(&function.id, patience).await?;
-        let instance = limited(&inner, &function, context.clone(), async |context, own| {
-            let mut instance =
-                Instance::new(&inner, &function, &prepared, &context, Stdio::Log, place).await?;
-            instance.warm(&function, &prepared, own).await?;
+        let slot = function.pool.slot(&mut patience).await?;
+        let place = inner.bound.place(&function.id, &mut patience).await?;
+        let (limit, context) = Limit::of(&function, context.clone());
+        let _running = Ticker::running(&inner.ticker, Deadline::of(limit.deadline));
+        let instance = limit.within(&function, async {
+            let mut instance = Instance::new(&inner, &function, prepared, &context, Stdio::Log, place)?;
+            instance.warm(&function, prepared, limit.own).await?;
             Ok(instance)
         });
         warmed.push((instance.await?, slot));
     }
     for (instance, _slot) in warmed {
-        keep(&inner, &function, Owner::of(&context), instance);
+        keep(&inner, &function, Owner::of(&context), instance, Instant::now());
     }
     Ok(())
 }

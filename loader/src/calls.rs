@@ -157,12 +157,7 @@ impl Inner {
         if known.is_none() && id.parse::<EntryId>().is_err() {
             return Err(Error::new(ErrorKind::Invalid, format!("invalid function target: {id}")));
         }
-        self.allowed(context, "funcs.call", id)?;
-        self.closing.check_nested(&id)?;
-        if context.depth() >= CALL_DEPTH_MAX {
-            let message = format!("`{id}` can't be called: {CALL_DEPTH_MAX} calls are nested already");
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        }
+        let context = self.admitted(context, id)?;
         let callable = match known {
             Some(callable) => callable,
             None => self.callable(id)?,
@@ -172,7 +167,21 @@ impl Inner {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let retry = callable.retry();
-        Ok(Target { callable, context: context.nested(), retry })
+        Ok(Target { callable, context, retry })
+    }
+
+    /// What the function `id` gets when a caller calls it that runs with `context`, if that may be now.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED`, and `UNAVAILABLE` for what is nested too deep, and when the loader is closed.
+    pub(crate) fn admitted(&self, context: &Context, id: &str) -> Result<Context, Error> {
+        self.allowed(context, "funcs.call", id)?;
+        self.closing.check_nested(&id)?;
+        if context.depth() >= CALL_DEPTH_MAX {
+            let message = format!("`{id}` can't be called: {CALL_DEPTH_MAX} calls are nested already");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        Ok(context.nested())
     }
 }
 

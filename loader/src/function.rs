@@ -45,7 +45,7 @@ pub(crate) struct WasmFunction {
     #[cfg(feature = "lua")]
     pub(crate) retry: Option<Retry>,
     #[cfg(feature = "wasi")]
-    pub(crate) given: Given,
+    pub(crate) given: Arc<Given>,
     /// Kept once made; a failure is not kept, since it may be the machine's (no descriptor left).
     prepared: OnceLock<Arc<Prepared>>,
     /// Held while it is made, once.
@@ -116,7 +116,7 @@ impl WasmFunction {
             shelf,
             class,
             #[cfg(feature = "wasi")]
-            given: Given::new(inner, &id, &wasm).map_err(failed)?,
+            given: Arc::new(Given::new(inner, &id, &wasm).map_err(failed)?),
             wasm,
             id,
             prepared: OnceLock::new(),
@@ -124,21 +124,20 @@ impl WasmFunction {
         })
     }
 
-    /// Loads, checks and links the artifact, once.
-    pub(crate) fn prepared(&self, inner: &Inner) -> Result<Arc<Prepared>, Error> {
+    /// What comes from the artifact, which is loaded, checked and linked once.
+    pub(crate) fn prepared(&self, inner: &Inner) -> Result<&Arc<Prepared>, Error> {
         if let Some(prepared) = self.prepared.get() {
-            return Ok(Arc::clone(prepared));
+            return Ok(prepared);
         }
         // Guards nothing that a panic could leave half done.
         let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
-        let prepared = match self.prepared.get() {
-            Some(prepared) => prepared,
+        match self.prepared.get() {
+            Some(prepared) => Ok(prepared),
             None => {
                 let prepared = Arc::new(self.prepare(inner)?);
-                self.prepared.get_or_init(|| prepared)
+                Ok(self.prepared.get_or_init(|| prepared))
             }
-        };
-        Ok(Arc::clone(prepared))
+        }
     }
 
     fn prepare(&self, inner: &Inner) -> Result<Prepared, Error> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use registry_schema::ErrorKind;
 use tokio::time::Instant;
-use wasmtime::component::Val;
-use wasmtime::{Store, StoreContextMut, UpdateDeadline, component};
+use wasmtime::component::{Func, Val};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 use crate::bulk::{self, Arguments, Value};
 use crate::call_id::CallId;
@@ -26,8 +26,8 @@ use crate::values;
 /// An instance of a function's component, for one call or kept for further ones.
 pub(crate) struct Instance {
     store: Store<HostState>,
-    /// None before the first call, which instantiates within its limits.
-    instance: Option<component::Instance>,
+    /// The function's export. None before the first call, which instantiates within its limits.
+    export: Option<Func>,
     /// Calls that returned.
     uses: u32,
     /// Whether a call has begun and not returned.
@@ -45,11 +45,11 @@ impl Instance {
         not(feature = "wasi"),
         expect(
             unused_variables,
-            clippy::unused_async,
+            clippy::unnecessary_wraps,
             reason = "only WASI gives a guest more than its arguments"
         )
     )]
-    pub(crate) async fn new(
+    pub(crate) fn new(
         inner: &Arc<Inner>,
         function: &WasmFunction,
         prepared: &Prepared,
@@ -67,7 +67,7 @@ impl Instance {
             own_deadline: None,
             context: context.clone(),
             #[cfg(feature = "wasi")]
-            wasi: crate::hosts::wasi::prepare(inner, &function.given, context, call, stdio).await?,
+            wasi: crate::hosts::wasi::prepare(inner, &function.given, context, call, stdio)?,
         };
         let mut store = Store::new(prepared.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
@@ -78,7 +78,22 @@ impl Instance {
             table.set_max_capacity(HANDLE_PARTS_MAX);
         }
         store.epoch_deadline_callback(at_tick);
-        Ok(Self { store, instance: None, uses: 0, is_broken: false, _place: place })
+        Ok(Self { store, export: None, uses: 0, is_broken: false, _place: place })
+    }
+
+    /// Gives the guest what takes long to open, before it is made.
+    ///
+    /// # Errors
+    /// Why it can't be given.
+    #[cfg_attr(not(feature = "wasi"), expect(clippy::unused_async, reason = "only WASI opens anything"))]
+    pub(crate) async fn equip(&mut self) -> Result<(), Error> {
+        #[cfg(feature = "wasi")]
+        if self.store.data().wasi.has_slow_mounts() {
+            let state = self.store.data_mut();
+            let inner = state.inner.upgrade().expect("a call holds its loader");
+            state.wasi.mount_slow(inner, &state.context).await?;
+        }
+        Ok(())
     }
 
     /// Calls the function's export. `own_deadline` is the end by the entry's own limit, if that is the
@@ -98,16 +113,16 @@ impl Instance {
         self.is_broken = true;
         let state = self.store.data_mut();
         // It was made for an earlier call, or for none.
-        if self.instance.is_some() {
+        if self.export.is_some() {
             state.next_call(context);
         }
         state.own_deadline = own_deadline;
         self.store.set_epoch_deadline(1);
-        let instance = self.instance(function, prepared).await?;
-        let export = instance.get_func(&mut self.store, prepared.export).ok_or_else(|| {
-            let message = format!("`{}`: no export `{}`", function.id, function.wasm.export);
-            Error::new(ErrorKind::Internal, message)
-        })?;
+        let export = match self.export {
+            Some(export) => export,
+            // Boxed: instances that are kept are made once.
+            None => Box::pin(self.instantiated(function, prepared)).await?,
+        };
         let mut args = Arguments::new(prepared.typed, args);
         match bulk::call(&mut self.store, export, &mut args, prepared.has_result).await {
             Ok(result) => {
@@ -141,7 +156,7 @@ impl Instance {
     ) -> Result<(), Error> {
         self.store.data_mut().own_deadline = own_deadline;
         self.store.set_epoch_deadline(1);
-        self.instance(function, prepared).await.map(|_| ())
+        self.instantiated(function, prepared).await.map(|_| ())
     }
 
     /// Whether it was given what a call of the same actor and scope would get now.
@@ -177,19 +192,18 @@ impl Instance {
         self.store.data().wasi.flush_lines();
     }
 
-    async fn instance(
-        &mut self,
-        function: &WasmFunction,
-        prepared: &Prepared,
-    ) -> Result<component::Instance, Error> {
-        if let Some(instance) = self.instance {
-            return Ok(instance);
-        }
+    /// Makes the instance; its export.
+    async fn instantiated(&mut self, function: &WasmFunction, prepared: &Prepared) -> Result<Func, Error> {
+        self.equip().await?;
         let instance = prepared.pre.instantiate_async(&mut self.store).await.map_err(|error| {
             failure::of_guest(function, &self.store, &error, failure::During::Instantiation)
         })?;
-        self.instance = Some(instance);
-        Ok(instance)
+        let export = instance.get_func(&mut self.store, prepared.export).ok_or_else(|| {
+            let message = format!("`{}`: no export `{}`", function.id, function.wasm.export);
+            Error::new(ErrorKind::Internal, message)
+        })?;
+        self.export = Some(export);
+        Ok(export)
     }
 }
 

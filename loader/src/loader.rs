@@ -553,19 +553,16 @@ impl Inner {
     ) -> Result<Option<Value>, Error> {
         let seen = self.telemetry.begin(&function.seen, &mut context.trace);
         // Before the task: it is the caller's that says whether this call is nested.
-        let patience = Patience::of(&context);
+        let mut patience = Patience::of(&context);
         let call = async {
             // Before it has a thread: others would run on it while this one waits.
-            let slot = function.pool.slot(patience).await?;
-            let worker = function.class.as_ref().map(|class| class.assign()).transpose()?;
-            let runtime = worker.as_ref().map(|worker| worker.handle.clone());
+            let mut slot = function.pool.slot(&mut patience).await?;
+            slot.worker = function.class.as_ref().map(|class| class.assign()).transpose()?;
+            let runtime = slot.worker.as_ref().map(|worker| worker.handle.clone());
             let (inner, id) = (Arc::clone(self), Arc::clone(&function.id));
             // Boxed: it is large, and passes through several hands.
             let call = Box::pin(async move {
-                // Dropped last: whoever gets the slot finds the thread free, and the instance gone.
-                let slot = slot;
-                let _worker = worker;
-                crate::call::call(inner, function, context, args, stdio, slot.free, patience).await
+                crate::call::call(&inner, &function, context, args, stdio, &mut slot, patience).await
             });
             let call = pool::holding(seen.scope(call));
             match runtime {

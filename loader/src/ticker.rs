@@ -3,8 +3,11 @@
 //! Guests look at the epoch at loop heads and function entries; what happens then is decided by the
 //! store's callback (`call.rs`). The thread is started with the first guest and sleeps while none runs.
 
+use std::borrow::Borrow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
+use tokio::time::Instant;
 use wasmtime::Engine;
 
 use crate::config::{TICK, Ticking};
@@ -12,6 +15,9 @@ use crate::config::{TICK, Ticking};
 /// Shared by a loader and its running calls.
 pub(crate) struct Ticker {
     mode: Ticking,
+    running: AtomicUsize,
+    /// Whether the thread waits for a guest to run, or is not there.
+    is_asleep: AtomicBool,
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -19,22 +25,25 @@ pub(crate) struct Ticker {
 #[derive(Default)]
 struct State {
     engines: Vec<Engine>,
-    running: usize,
     thread_started: bool,
-    /// Whether the thread waits for a guest to run.
-    is_asleep: bool,
 }
 
 /// While it lives, the epoch goes up.
-pub(crate) struct Running(Option<Arc<Ticker>>);
+pub(crate) struct Running<T: Borrow<Arc<Ticker>>>(Option<T>);
 
 impl Ticker {
     pub(crate) fn new(mode: Ticking) -> Arc<Self> {
-        Arc::new(Self { mode, state: Mutex::default(), wake: Condvar::new() })
+        Arc::new(Self {
+            mode,
+            running: AtomicUsize::new(0),
+            is_asleep: AtomicBool::new(true),
+            state: Mutex::default(),
+            wake: Condvar::new(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Plain counters and a list: whole after any panic.
+        // A list and a flag: whole after any panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -48,9 +57,10 @@ impl Ticker {
         self.state().engines.iter().for_each(Engine::increment_epoch);
     }
 
-    /// Says that a guest runs, with or without a deadline, until the answer is dropped.
-    pub(crate) fn running(self: &Arc<Self>, deadline: Deadline) -> Running {
-        let ticks = match self.mode {
+    /// Says to `ticker` that a guest runs, with or without a deadline, until the answer is dropped.
+    pub(crate) fn running<T: Borrow<Arc<Self>>>(ticker: T, deadline: Deadline) -> Running<T> {
+        let own = ticker.borrow();
+        let ticks = match own.mode {
             Ticking::Always => true,
             Ticking::ForDeadlines => deadline == Deadline::Set,
             Ticking::Manual => false,
@@ -58,8 +68,30 @@ impl Ticker {
         if !ticks {
             return Running(None);
         }
+        // In one order with what the thread does before it sleeps: it sees this guest, or is seen to be asleep.
+        own.running.fetch_add(1, Ordering::SeqCst);
+        if own.is_asleep.load(Ordering::SeqCst) {
+            own.rouse();
+        }
+        Running(Some(ticker))
+    }
+
+    /// Waits until a guest runs, a second at most, since the last owner's drop can't wake a thread that holds an
+    /// owner itself.
+    fn sleep(&self) {
+        let state = self.state();
+        self.is_asleep.store(true, Ordering::SeqCst);
+        if self.running.load(Ordering::SeqCst) == 0 {
+            let most = std::time::Duration::from_secs(1);
+            drop(self.wake.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner));
+        }
+        self.is_asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Wakes the thread, or starts it. That costs a call of the system, as much as a call of a small guest.
+    #[cold]
+    fn rouse(self: &Arc<Self>) {
         let mut state = self.state();
-        state.running += 1;
         if !state.thread_started {
             let ticker = Arc::downgrade(self);
             let thread = std::thread::Builder::new().name("epoch".into());
@@ -67,13 +99,9 @@ impl Ticker {
             // the next one tries again.
             state.thread_started = thread.spawn(move || run(&ticker)).is_ok();
         }
-        // Waking costs a call of the system, a third of a call of a small guest.
-        let was_asleep = std::mem::replace(&mut state.is_asleep, false);
+        self.is_asleep.store(!state.thread_started, Ordering::SeqCst);
         drop(state);
-        if was_asleep {
-            self.wake.notify_one();
-        }
-        Running(Some(Arc::clone(self)))
+        self.wake.notify_one();
     }
 }
 
@@ -84,10 +112,17 @@ pub(crate) enum Deadline {
     None,
 }
 
-impl Drop for Running {
+impl Deadline {
+    /// Whether there is one.
+    pub(crate) fn of(deadline: Option<Instant>) -> Self {
+        if deadline.is_some() { Self::Set } else { Self::None }
+    }
+}
+
+impl<T: Borrow<Arc<Ticker>>> Drop for Running<T> {
     fn drop(&mut self) {
         if let Some(ticker) = &self.0 {
-            ticker.state().running -= 1;
+            ticker.borrow().running.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -100,19 +135,11 @@ impl Drop for Ticker {
 
 fn run(ticker: &Weak<Ticker>) {
     while let Some(ticker) = ticker.upgrade() {
-        let mut state = ticker.state();
-        if state.running == 0 {
-            // Bounded, because the last owner's drop can't wake a thread that holds an owner itself.
-            let idle = std::time::Duration::from_secs(1);
-            state.is_asleep = true;
-            state = ticker.wake.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner).0;
-            state.is_asleep = false;
-        }
-        let ticks = state.running > 0;
-        drop(state);
-        if ticks {
+        if ticker.running.load(Ordering::Relaxed) > 0 {
             std::thread::sleep(TICK);
             ticker.tick();
+        } else {
+            ticker.sleep();
         }
     }
 }

@@ -68,7 +68,7 @@ async fn call(
             let prepared = function.prepared(inner)?;
             let args = prepared.plan.lower_text(&prepared.params, input);
             let args = args.map_err(|error| error.wrapped(&format!("`{}`", function.id)))?;
-            let value = inner.call_wasm(function, context, args).await?;
+            let value = inner.call_wasm(Arc::clone(&function), context, args).await?;
             prepared.plan.lift_text(value)
         }
     }

@@ -41,16 +41,16 @@ use crate::loader::Inner;
 
 /// WASI state of one call.
 pub(crate) struct WasiState {
-    given: Given,
+    given: Arc<Given>,
     variables: Vec<(String, String)>,
     call: CallId,
     stdio: Stdio,
     /// Where the guest's output goes, once it has any.
     logs: Vec<LogStream>,
-    /// Made when the guest first asks for it, unless it has mounts.
-    made: Option<Made>,
+    /// Made when the guest first asks for it, unless it has mounts. Boxed, as it is large and most guests never ask.
+    made: Option<Box<Made>>,
     #[cfg(feature = "http")]
-    http: Option<HttpState>,
+    http: Option<Box<HttpState>>,
     /// Of at most [`HANDLES_MAX`].
     table: ResourceTable,
     files: Open,
@@ -62,7 +62,7 @@ struct Made {
     sockets: Sockets,
 }
 
-/// What an entry gives its guest; cheap to clone.
+/// What an entry gives its guest.
 #[derive(Clone)]
 pub(crate) struct Given {
     entry: Arc<EntryId>,
@@ -145,6 +145,17 @@ impl Given {
         Rules::new(Weak::clone(inner), context.clone(), self.allow.clone())
     }
 
+    /// `builder` with the mounted folders.
+    fn mounted(&self, inner: &Inner, mut builder: WasiCtxBuilder) -> Result<WasiCtxBuilder, Error> {
+        for mount in self.mounts.iter() {
+            mount.give(inner, &mut builder).map_err(|error| {
+                let message = format!("`{}` is not available: {}", self.entry, error.message());
+                Error::new(error.kind(), message)
+            })?;
+        }
+        Ok(builder)
+    }
+
     /// Why a mounted folder can't be used now, if so.
     pub(crate) fn missing(&self) -> Option<String> {
         self.mounts.iter().find_map(Mount::missing)
@@ -180,29 +191,29 @@ fn allowed(
     network.map(|network| network.allow.iter().map(resolve).collect()).transpose()
 }
 
-/// What `given` gives to a call with `context`.
+/// What `given` gives to a call with `context`, but for folders that are slow to open: [`WasiState::mount_slow`].
 ///
 /// # Errors
 /// `NOT_FOUND` for a required variable that is not set, `PERMISSION_DENIED` for a mount that the scope does not
 /// allow, `UNAVAILABLE` for one whose folder is not there.
-pub(crate) async fn prepare(
+pub(crate) fn prepare(
     inner: &Arc<Inner>,
-    given: &Given,
+    given: &Arc<Given>,
     context: &Context,
     call: CallId,
     stdio: Stdio,
 ) -> Result<WasiState, Error> {
     let variables = given.environment(inner)?;
     #[cfg(not(feature = "lua"))]
-    let given = given.clone();
+    let given = Arc::clone(given);
     #[cfg(feature = "lua")]
-    let mut given = given.clone();
+    let mut given = Arc::clone(given);
     #[cfg(feature = "lua")]
     if let Some(terminal) = context.process().and_then(|process| process.terminal.as_ref()) {
         // The command's name, what its entry says, what was written behind it.
         let name = terminal.args().iter().take(1);
         let args = name.chain(given.args.iter()).chain(terminal.own_args());
-        given.args = args.cloned().collect();
+        Arc::make_mut(&mut given).args = args.cloned().collect();
     }
     let mut state = WasiState {
         given,
@@ -224,35 +235,38 @@ pub(crate) async fn prepare(
     for mount in state.given.mounts.iter() {
         inner.allowed(context, "fs.get", &mount.fs.to_string())?;
     }
-    let rules = state.given.rules(&Arc::downgrade(inner), context);
-    if !state.given.mounts.iter().any(Mount::is_slow) {
-        state.mount(inner, rules)?;
-        return Ok(state);
+    if !state.has_slow_mounts() {
+        let builder = state.builder();
+        let builder = state.given.mounted(inner, builder)?;
+        state.finish(builder, state.given.rules(&Arc::downgrade(inner), context));
     }
-    let inner = Arc::clone(inner);
-    let mounted = tokio::task::spawn_blocking(move || state.mount(&inner, rules).map(|()| state));
-    mounted.await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, format!("the folders could not be mounted: {error}")))
-    })
+    Ok(state)
 }
 
 impl WasiState {
-    /// Gives the mounted folders to the guest.
-    fn mount(&mut self, inner: &Inner, rules: Rules) -> Result<(), Error> {
-        let mut builder = self.builder();
-        for mount in self.given.mounts.iter() {
-            mount.give(inner, &mut builder).map_err(|error| {
-                let message = format!("`{}` is not available: {}", self.given.entry, error.message());
-                Error::new(error.kind(), message)
-            })?;
-        }
+    /// Whether [`Self::mount_slow`] has something to do.
+    pub(crate) fn has_slow_mounts(&self) -> bool {
+        self.made.is_none() && self.given.mounts.iter().any(Mount::is_slow)
+    }
+
+    /// Gives the guest folders that are slow to open, on a thread that may block.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` for one that is not there.
+    pub(crate) async fn mount_slow(&mut self, inner: Arc<Inner>, context: &Context) -> Result<(), Error> {
+        let rules = self.given.rules(&Arc::downgrade(&inner), context);
+        let (given, builder) = (Arc::clone(&self.given), self.builder());
+        let mounted = tokio::task::spawn_blocking(move || given.mounted(&inner, builder)).await;
+        let builder = mounted.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Internal, format!("the folders could not be mounted: {error}")))
+        })?;
         self.finish(builder, rules);
         Ok(())
     }
 
     fn finish(&mut self, mut builder: WasiCtxBuilder, rules: Rules) {
         let sockets = Sockets::give(rules, self.given.sockets, &mut builder);
-        self.made = Some(Made { ctx: builder.build(), sockets });
+        self.made = Some(Box::new(Made { ctx: builder.build(), sockets }));
     }
 
     /// Whether the guest's environment is what a call would get now.
@@ -275,7 +289,7 @@ impl WasiState {
     }
 
     fn builder(&mut self) -> WasiCtxBuilder {
-        let Given { entry, args, cwd, log, .. } = &self.given;
+        let Given { entry, args, cwd, log, .. } = &*self.given;
         let mut builder = WasiCtxBuilder::new();
         builder.args(args).envs(&self.variables);
         match &self.stdio {
@@ -328,13 +342,13 @@ impl HostState {
         let WasiState { given, http, table, .. } = &mut self.wasi;
         let http = http.get_or_insert_with(|| {
             let rules = given.rules(&self.inner, &self.context);
-            HttpState::new(
+            Box::new(HttpState::new(
                 Weak::clone(&self.inner),
                 Arc::clone(&given.entry),
                 rules,
                 given.sockets.longest_wait,
                 self.limiter.budget(),
-            )
+            ))
         });
         (http, table)
     }

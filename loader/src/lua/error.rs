@@ -59,7 +59,12 @@ pub(super) fn to_lua(lua: &Lua, error: Error) -> mlua::Result<Value> {
 
 /// `nil, error`: how functions answer a failure.
 pub(super) fn pair(lua: &Lua, error: Error) -> mlua::Result<MultiValue> {
-    Ok(MultiValue::from_iter([Value::Nil, to_lua(lua, error)?]))
+    failed(lua, error).map(|(value, problem)| MultiValue::from_iter([value, problem]))
+}
+
+/// [`pair`], for functions that always answer with two values.
+pub(super) fn failed(lua: &Lua, error: Error) -> mlua::Result<(Value, Value)> {
+    Ok((Value::Nil, to_lua(lua, error)?))
 }
 
 /// What the prelude makes of an error that was made while nothing of Lua ran: the same with the stack of its

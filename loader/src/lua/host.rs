@@ -264,11 +264,16 @@ impl Host {
         match operation.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
             Poll::Ready(completion) => completion(lua).map(Some),
             Poll::Pending => {
-                let ticket = self.with(|current| current.ticket)?;
-                self.begin(Receiver::Task(ticket), operation)?;
+                self.wait_for(operation)?;
                 Ok(None)
             }
         }
+    }
+
+    /// Lets the running coroutine wait for `operation`.
+    pub(super) fn wait_for(&self, operation: Operation) -> mlua::Result<()> {
+        let ticket = self.with(|current| current.ticket)?;
+        self.begin(Receiver::Task(ticket), operation)
     }
 
     /// What a function that may wait gives to the prelude: whether it waits, and its values if it does not.

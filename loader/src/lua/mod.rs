@@ -78,11 +78,11 @@ pub(crate) async fn call(
 ) -> Result<Data, Error> {
     let id = Arc::clone(&function.id);
     let seen = inner.telemetry.begin(&function.seen, &mut context.trace);
-    let patience = Patience::of(&context);
+    let mut patience = Patience::of(&context);
     let owned = Arc::clone(inner);
     let call = async move {
-        let _slot = function.pool.slot(patience).await?;
-        let _place = owned.lua.place(&function.id, patience).await?;
+        let _slot = function.pool.slot(&mut patience).await?;
+        let _place = owned.lua.place(&function.id, &mut patience).await?;
         invocation::run(owned, function, context, args).await
     };
     // Boxed: it is large, and passes through several hands.

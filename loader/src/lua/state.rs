@@ -71,7 +71,7 @@ impl States {
     ///
     /// # Errors
     /// `UNAVAILABLE`, retryable, when none got free in time.
-    pub(super) async fn place(&self, id: &EntryId, patience: Patience) -> Result<Place, Error> {
+    pub(super) async fn place(&self, id: &EntryId, patience: &mut Patience) -> Result<Place, Error> {
         self.bound.place(id, patience).await
     }
 

@@ -46,10 +46,10 @@ impl Plan {
         lua: &Lua,
         keys: &Keys,
         value: Option<&bulk::Value>,
-    ) -> mlua::Result<MultiValue> {
+    ) -> mlua::Result<(Value, Value)> {
         match self.lift_into(&LuaSink { lua, keys }, value)? {
-            Ok(value) => Ok(MultiValue::from_iter([value, Value::Nil])),
-            Err(error) => error::pair(lua, error),
+            Ok(value) => Ok((value, Value::Nil)),
+            Err(error) => error::failed(lua, error),
         }
     }
 

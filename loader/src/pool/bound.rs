@@ -73,12 +73,13 @@ impl Bound {
     ///
     /// # Errors
     /// `UNAVAILABLE`, retryable, when none got free in time.
-    pub(crate) async fn place(&self, id: &EntryId, patience: Patience) -> Result<Place, Error> {
+    pub(crate) async fn place(&self, id: &EntryId, patience: &mut Patience) -> Result<Place, Error> {
         let permit = match self.gate.try_enter() {
             Some(permit) => permit,
             None => {
                 self.give_up_oldest();
-                let entered = self.gate.enter(patience.until, POOL_GROW_DELAY, || {}).await;
+                // Boxed: few calls wait, and all would have room for it.
+                let entered = Box::pin(self.gate.enter(patience.until(), POOL_GROW_DELAY, || {})).await;
                 entered.map_err(|refused| self.full(id, refused))?
             }
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::POOL_WAITING_MAX;
@@ -42,6 +42,17 @@ impl Gate {
     /// A permit, unless somebody holds the last one or waits for it.
     pub(super) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+
+    /// Takes a permit as [`Self::try_enter`] does, to be given back by [`Self::leave`]; whether there was one. For
+    /// those who hold the gate anyway, and so need no handle of it per permit.
+    pub(super) fn try_take(&self) -> bool {
+        self.free.try_acquire().map(SemaphorePermit::forget).is_ok()
+    }
+
+    /// Gives back a permit that was taken.
+    pub(super) fn leave(&self) {
+        self.free.add_permits(1);
     }
 
     /// Waits for a permit until `until`; after `delay` of waiting, `late` is called once.

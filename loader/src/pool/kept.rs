@@ -12,7 +12,6 @@ use crate::context::Context;
 use crate::security::{Actor, Scope};
 
 /// Whose call an instance has served: nobody else gets what it remembers.
-#[derive(Clone)]
 pub(crate) struct Owner {
     #[cfg(feature = "lua")]
     actor: Option<Arc<Actor>>,
@@ -31,18 +30,19 @@ impl Owner {
         }
     }
 
+    /// Whether calls with `context` are made for the same.
     #[cfg(feature = "lua")]
-    fn is(&self, other: &Self) -> bool {
-        let scopes = match (&self.scope, &other.scope) {
+    fn is_of(&self, context: &Context) -> bool {
+        let scopes = match (&self.scope, context.scope()) {
             (None, None) => true,
-            (Some(one), Some(other)) => one.is(other),
+            (Some(own), Some(other)) => own.is(other),
             _ => false,
         };
-        scopes && self.actor == other.actor
+        scopes && self.actor.as_ref() == context.actor()
     }
 
     #[cfg(not(feature = "lua"))]
-    fn is(&self, _: &Self) -> bool {
+    fn is_of(&self, _: &Context) -> bool {
         true
     }
 }
@@ -71,24 +71,24 @@ impl<T: Send + 'static> Shelf<T> {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// The instance of `owner`, if one is given, that was used last. What is more than `max` then is given up, the
-    /// longest idle first.
-    pub(crate) fn take(&self, owner: Option<&Owner>, max: usize) -> Option<T> {
+    /// The instance for calls with `context`, if one is given, that was used last. What is more than `max` then is
+    /// given up, the longest idle first.
+    pub(crate) fn take(&self, context: Option<&Context>, max: usize) -> Option<(Owner, T)> {
         let mut state = self.state();
-        let at = owner.and_then(|owner| state.items.iter().rposition(|item| item.owner.is(owner)));
+        let at = context.and_then(|context| state.items.iter().rposition(|item| item.owner.is_of(context)));
         let taken = at.and_then(|at| state.items.remove(at));
         let surplus = state.items.len().saturating_sub(max);
         let gone: Vec<Item<T>> = state.items.drain(..surplus).collect();
         drop(state);
         drop(gone);
-        taken.map(|item| item.value)
+        taken.map(|Item { owner, value, .. }| (owner, value))
     }
 
-    /// Keeps `value` until a call of `owner` takes it, it was idle for [`POOL_IDLE_MAX`], or its place is
-    /// wanted.
-    pub(crate) fn put(self: &Arc<Self>, owner: Owner, value: T) {
+    /// Keeps `value`, whose last call ended at `now`, until a call of `owner` takes it, it was idle for
+    /// [`POOL_IDLE_MAX`], or its place is wanted.
+    pub(crate) fn put(self: &Arc<Self>, owner: Owner, value: T, now: Instant) {
         let mut state = self.state();
-        state.items.push_back(Item { owner, since: Instant::now(), value });
+        state.items.push_back(Item { owner, since: now, value });
         if !std::mem::replace(&mut state.is_watched, true) {
             tokio::spawn(watch(Watch(Arc::downgrade(self))));
         }

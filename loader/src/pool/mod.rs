@@ -21,7 +21,6 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use registry_schema::{EntryId, ErrorKind};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::config::{POOL_GROW_DELAY, POOL_IDLE_MAX, POOL_WAIT_MAX, POOL_WAIT_NESTED_MAX, POOL_WAITING_MAX};
@@ -31,6 +30,7 @@ use gate::{Gate, Refused};
 
 pub use shape::PoolKind;
 pub(crate) use shape::{Reader, Shape, slots_max};
+use workers::Assigned;
 
 tokio::task_local! {
     /// Set while a call runs that holds a slot.
@@ -42,19 +42,30 @@ pub(crate) fn holding<F: Future>(call: F) -> impl Future<Output = F::Output> {
     HOLDING.scope((), call)
 }
 
-/// Until when a call waits for a slot and for a place.
+/// How long a call waits for a slot and for a place together.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    until: Instant,
+    deadline: Option<Instant>,
+    is_nested: bool,
+    /// Known once it waits: most calls never do, and a look at the clock is a part of what they cost.
+    until: Option<Instant>,
 }
 
 impl Patience {
     /// That of a call with `context`, made by the current task.
     pub(crate) fn of(context: &Context) -> Self {
-        let now = Instant::now();
-        let until = context.deadline().unwrap_or(now + POOL_WAIT_MAX);
-        let nested = context.depth() > 0 || HOLDING.try_with(|()| ()).is_ok();
-        Self { until: if nested { until.min(now + POOL_WAIT_NESTED_MAX) } else { until } }
+        let is_nested = context.depth() > 0 || HOLDING.try_with(|()| ()).is_ok();
+        Self { deadline: context.deadline(), is_nested, until: None }
+    }
+
+    /// The end of its waits, of which the first begins now.
+    fn until(&mut self) -> Instant {
+        let Self { deadline, is_nested, until } = self;
+        *until.get_or_insert_with(|| {
+            let now = Instant::now();
+            let until = deadline.unwrap_or(now + POOL_WAIT_MAX);
+            if *is_nested { until.min(now + POOL_WAIT_NESTED_MAX) } else { until }
+        })
     }
 }
 
@@ -100,7 +111,10 @@ pub(crate) struct Slot {
     pool: Arc<Pool>,
     /// Slots that no call held when it was taken, and that may hold an idle instance each.
     pub(crate) free: usize,
-    _permit: OwnedSemaphorePermit,
+    /// The thread that the call has, where those of its function have some of their own.
+    pub(crate) worker: Option<Assigned>,
+    /// When its call ended, if it did.
+    ended: Option<Instant>,
 }
 
 impl Pool {
@@ -123,21 +137,30 @@ impl Pool {
     ///
     /// # Errors
     /// `UNAVAILABLE`, retryable, when none got free in time.
-    pub(crate) async fn slot(self: &Arc<Self>, patience: Patience) -> Result<Slot, Error> {
-        let permit = match self.gate.try_enter() {
-            Some(permit) => permit,
-            None => {
-                let entered = self.gate.enter(patience.until, POOL_GROW_DELAY, || self.grow()).await;
-                entered.map_err(|refused| self.full(refused))?
-            }
-        };
+    pub(crate) async fn slot(self: &Arc<Self>, patience: &mut Patience) -> Result<Slot, Error> {
+        if let Some(slot) = self.free_slot() {
+            return Ok(slot);
+        }
+        // Boxed: few calls wait, and all would have room for it.
+        let entered = Box::pin(self.gate.enter(patience.until(), POOL_GROW_DELAY, || self.grow())).await;
+        entered.map_err(|refused| self.full(refused))?.forget();
+        Ok(self.occupied())
+    }
+
+    /// A slot, unless somebody holds the last one or waits for it.
+    pub(crate) fn free_slot(self: &Arc<Self>) -> Option<Slot> {
+        self.gate.try_take().then(|| self.occupied())
+    }
+
+    /// The slot of a call that has taken a permit.
+    fn occupied(self: &Arc<Self>) -> Slot {
         let mut slots = self.slots();
         slots.busy += 1;
         // The one that was used last: the others may go.
         slots.idle.pop_back();
         let free = self.shape.slots_max.unwrap_or(usize::MAX).saturating_sub(slots.busy);
         drop(slots);
-        Ok(Slot { pool: Arc::clone(self), free, _permit: permit })
+        Slot { pool: Arc::clone(self), free, worker: None, ended: None }
     }
 
     pub(crate) fn snapshot(&self) -> PoolSnapshot {
@@ -200,15 +223,32 @@ impl Pool {
     }
 }
 
+impl Slot {
+    /// Notes that its call ended at `now`.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.ended = Some(now);
+    }
+
+    /// When its call ended, if it did.
+    #[cfg(feature = "lua")]
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.ended
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
-        let now = Instant::now();
+        // Whoever gets the slot finds the thread free.
+        self.worker = None;
+        let now = self.ended.unwrap_or_else(Instant::now);
         let mut slots = self.pool.slots();
         slots.busy -= 1;
         if self.pool.shape.kind != PoolKind::Inline {
             slots.idle.push_back(now);
         }
         self.pool.let_go(&mut slots, now);
-        // The permit follows, when the next one finds its slot.
+        drop(slots);
+        // Now that the next one finds its slot.
+        self.pool.gate.leave();
     }
 }

@@ -238,10 +238,11 @@ impl Code {
         match self {
             Self::Lua(function, args) => crate::lua::run_process(inner, function, context, args).await,
             Self::Wasm(function, args) => {
-                let prepared = function.prepared(&inner)?;
+                let prepared = Arc::clone(function.prepared(&inner)?);
                 let stdio = context.process().and_then(|process| process.terminal.as_ref());
                 let stdio = stdio.map(|terminal| terminal.stdio()).unwrap_or_default();
-                let place = inner.capacity().instances.place(&function.id, Patience::of(&context)).await?;
+                let mut patience = Patience::of(&context);
+                let place = inner.capacity().instances.place(&function.id, &mut patience).await?;
                 let value = crate::call::run(inner, function, context, args, stdio, place).await?;
                 prepared.plan.lift_data(value.as_ref())
             }

@@ -16,8 +16,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
-use super::current_trace;
-use crate::call_id::CallId;
+use crate::call_id::{CallId, current_trace};
 use crate::config::{LOG_LINE_BYTES_MAX, LogTimes};
 use crate::guest_log::{GuestLog, Level, Record, Stream, write_record};
 use crate::settings::{Encoding, Filter, Settings};

@@ -22,9 +22,9 @@ mod tree;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 use registry_schema::{EntryId, ErrorKind};
+use tokio::time::Instant;
 
 use crate::call_id::CallId;
 use crate::error::Error;
@@ -39,16 +39,6 @@ pub(crate) use services::Served;
 pub(crate) use trace::TraceContext;
 use trace::Tracer;
 pub use trace::{Span, SpanKind, Trace};
-
-tokio::task_local! {
-    /// The trace of the call that the current task runs, for the log.
-    static CURRENT: TraceContext;
-}
-
-/// The trace of the call that runs on this thread now.
-fn current_trace() -> Option<TraceContext> {
-    CURRENT.try_with(Clone::clone).ok()
-}
 
 /// What a loader keeps of its calls.
 pub(crate) struct Telemetry {
@@ -74,7 +64,7 @@ pub(crate) struct Call {
 
 impl Telemetry {
     /// That of a loader which goes on counting where `previous` stands.
-    pub(crate) fn new(settings: &Settings, opened: Instant, previous: Option<&Self>) -> Self {
+    pub(crate) fn new(settings: &Settings, opened: std::time::Instant, previous: Option<&Self>) -> Self {
         let entries = previous.map(|previous| previous.metrics.shared()).unwrap_or_default();
         let metrics = Metrics::new(opened.elapsed(), entries);
         Self { metrics, tracer: Arc::new(Tracer::new(&settings.otel)) }
@@ -108,17 +98,22 @@ impl Telemetry {
 impl Call {
     /// `future`, in which the log knows the call.
     pub(crate) fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        self.id.scope(CURRENT.scope(self.trace.clone(), future))
+        self.id.scope(self.trace.clone(), future)
     }
 
     /// Ends the call with what came of it.
-    pub(crate) fn end<T>(mut self, result: &Result<T, Error>) {
-        self.ended(result.as_ref().err());
+    pub(crate) fn end<T>(self, result: &Result<T, Error>) {
+        self.end_at(result, Instant::now());
     }
 
-    fn ended(&mut self, error: Option<&Error>) {
+    /// [`Self::end`] for a call that ended at `now`, where the clock was looked at for others as well.
+    pub(crate) fn end_at<T>(mut self, result: &Result<T, Error>, now: Instant) {
+        self.ended(result.as_ref().err(), now);
+    }
+
+    fn ended(&mut self, error: Option<&Error>, now: Instant) {
         if let Some(span) = self.span.take() {
-            self.counts.end(error.map(Error::kind), self.started.elapsed());
+            self.counts.end(error.map(Error::kind), now.saturating_duration_since(self.started));
             span.end(error);
         }
     }
@@ -127,7 +122,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if self.span.is_some() {
-            self.ended(Some(&Error::new(ErrorKind::Canceled, "its caller went away")));
+            self.ended(Some(&Error::new(ErrorKind::Canceled, "its caller went away")), Instant::now());
         }
     }
 }

@@ -81,8 +81,11 @@ impl crate::loader::Inner {
 
 impl Call {
     pub(crate) fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        self.0.scope(future)
+        self.0.scope(TraceContext, future)
     }
 
     pub(crate) fn end<T>(self, _: &Result<T, Error>) {}
+
+    #[cfg(feature = "lua")]
+    pub(crate) fn end_at<T>(self, _: &Result<T, Error>, _: tokio::time::Instant) {}
 }

@@ -30,7 +30,8 @@ impl Loader {
 impl crate::loader::Inner {
     /// Gives a request that the call on this thread makes the headers of its trace, unless it has its own.
     pub(crate) fn carry_trace(&self, headers: &mut http::HeaderMap) {
-        let Some(trace) = super::current_trace().filter(|_| !headers.contains_key("traceparent")) else {
+        let Some(trace) = crate::call_id::current_trace().filter(|_| !headers.contains_key("traceparent"))
+        else {
             return;
         };
         for (name, value) in inject(&self.settings.otel, &trace) {

@@ -220,7 +220,7 @@ impl Tracer {
         let link = Link { span: own, ..link };
         *trace = TraceContext::of(link.clone());
         // A trace that is not kept has spans too, so that nested calls don't begin traces of their own.
-        Span(Some(Open { tracer: Arc::clone(self), link, started: Instant::now(), record }))
+        Span(Some(Box::new(Open { tracer: Arc::clone(self), link, started: Instant::now(), record })))
     }
 
     fn take(&self, link: &Link, record: Record) {
@@ -236,7 +236,7 @@ impl Tracer {
 
 /// A span under way, or none where nobody collects it. It ends when it is dropped.
 #[must_use]
-pub struct Span(Option<Open>);
+pub struct Span(Option<Box<Open>>);
 
 struct Open {
     tracer: Arc<Tracer>,
@@ -276,7 +276,8 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        if let Some(Open { tracer, link, started, mut record }) = self.0.take() {
+        if let Some(open) = self.0.take() {
+            let Open { tracer, link, started, mut record } = *open;
             record.took = started.elapsed();
             tracer.take(&link, record);
         }

@@ -1,7 +1,9 @@
 //! `funcs` (`en/lua/core/funcs.md`): what of it is Rust. Executors and futures are tables of the prelude.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,22 +12,24 @@ use mlua::{AnyUserData, Function, Lua, LuaString, MultiValue, Table as LuaTable,
 use registry_schema::ErrorKind;
 use tokio::time::Instant;
 
-use super::super::host::{Answer, Completion, Host, Operation, Receiver};
-use super::super::{convert, error};
+use super::super::host::{Completion, Host, Operation, Receiver};
+use super::super::wit::Keys;
+use super::super::{LuaFunction, convert, error};
 use super::held::{Share, hold};
 use super::places::Places;
 use crate::bulk;
 use crate::calls::{Retry, Target, repeat};
 use crate::config::{LUA_CALL_BYTES_FREE, LUA_CALLS_MAX};
+use crate::context::Context;
 use crate::conversion::Plan;
 use crate::data::Data;
 use crate::error::Error;
-use crate::function::WasmFunction;
+use crate::function::{Prepared, WasmFunction};
+use crate::hosts::Stdio;
 use crate::loader::{Callable, Inner};
 use crate::meter::Meter;
 use crate::pool::Patience;
 use crate::security::{Actor, Scope};
-use crate::task;
 
 /// What an executor adds to its calls.
 #[derive(Clone, Default)]
@@ -59,12 +63,19 @@ impl UserData for Handle {}
 
 /// Adds what the prelude builds `funcs` of to `rust`.
 pub(in crate::lua) fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua::Result<()> {
+    let known = lua.create_table()?;
+    rust.set("guests", &known)?;
     let own = host.clone();
-    let call = move |lua: &Lua, (options, target, args): (Option<AnyUserData>, Value, MultiValue)| match begin(
-        lua, &own, options, &target, args,
-    ) {
-        Ok(operation) => own.answer(lua, Answer::Later(operation)),
-        Err(problem) => own.answer(lua, Answer::Now(error::pair(lua, problem)?)),
+    let call = move |lua: &Lua, (options, target, args): (Option<AnyUserData>, Value, MultiValue)| {
+        let begun = match begin(lua, &own, options, &target, args) {
+            Ok(begun) => begun,
+            Err(problem) => return answer(error::failed(lua, problem)),
+        };
+        if let Begun::Guest(_, guest) = &begun {
+            let begin = lua.create_function(guest_function(own.clone(), Arc::clone(guest)))?;
+            known.raw_set(&*guest.id, begin)?;
+        }
+        begun.go_on(lua, &own)
     };
     rust.set("call", lua.create_function(call)?)?;
     let own = host.clone();
@@ -73,7 +84,7 @@ pub(in crate::lua) fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua
         move |lua: &Lua,
               (settle, options, target, args): (Function, Option<AnyUserData>, Value, MultiValue)| {
             let begun = pending.take().ok_or_else(too_many).and_then(|place| {
-                let operation = begin(lua, &own, options, &target, args)?;
+                let operation = begin(lua, &own, options, &target, args)?.operation();
                 Ok(operation.map(|completion| {
                     drop(place);
                     completion
@@ -243,26 +254,105 @@ fn duration(path: &str, value: &Data) -> Result<Duration, Error> {
     }
 }
 
-/// Starts a call; what it gives is `value, err` as Lua sees them.
+/// What a function that may wait gives to the prelude: whether it waits, and `value, err` if it does not.
+type Answer = (bool, Value, Value);
+
+fn answer(values: mlua::Result<(Value, Value)>) -> mlua::Result<Answer> {
+    values.map(|(value, problem)| (false, value, problem))
+}
+
+/// A WebAssembly function, with all that calls of it by one state have in common.
+struct Guest {
+    id: Box<str>,
+    function: Arc<WasmFunction>,
+    prepared: Arc<Prepared>,
+    keys: Arc<Keys>,
+}
+
+/// Calls `guest`, without options. The prelude keeps it by the id, so that only the first call looks the guest up:
+/// that takes as long as the rest of what is done here.
+fn guest_function(
+    host: Host,
+    guest: Arc<Guest>,
+) -> impl Fn(&Lua, MultiValue) -> mlua::Result<Answer> + Send + 'static {
+    move |lua, args| {
+        let admitted = host.with(|current| {
+            let context = current.inner.admitted(&current.context, &guest.id)?;
+            Ok((Arc::clone(&current.inner), context))
+        })?;
+        let begun = admitted.and_then(|(inner, context)| {
+            let options = Options { deadline: context.deadline(), context, context_bytes: 0, retry: None };
+            begin_guest(lua, inner, &guest, options, args)
+        });
+        match begun {
+            Ok(mut call) => match once(&mut call) {
+                Poll::Ready(result) => answer(guest.give(lua, result)),
+                Poll::Pending => Begun::Guest(call, Arc::clone(&guest)).wait(&host),
+            },
+            Err(problem) => answer(error::failed(lua, problem)),
+        }
+    }
+}
+
+/// Lets `call` run once: most guests return at once, and a switch of coroutines costs more than they do. A call that
+/// waits is polled again by the scheduler before it sleeps, with its own waker.
+fn once<T>(call: &mut Called<T>) -> Poll<Result<T, Error>> {
+    call.as_mut().poll(&mut task::Context::from_waker(Waker::noop()))
+}
+
+/// Begins the call of `target` with `args`.
+///
+/// # Errors
+/// Those of [`Inner::target`]; `INVALID` for arguments that don't fit; `UNAVAILABLE` when no room is left for what
+/// the call holds.
 fn begin(
     lua: &Lua,
     host: &Host,
     options: Option<AnyUserData>,
     target: &Value,
     args: MultiValue,
-) -> Result<Operation, Error> {
+) -> Result<Begun, Error> {
     let Value::String(id) = target else {
-        return Err(invalid(format!("invalid function target: expected string, got {}", target.type_name())));
+        let found = target.type_name();
+        return Err(invalid(format!("invalid function target: expected string, got {found}")));
     };
     let id = id.to_str().map_err(|_| invalid("invalid function target: it is no text".to_owned()))?;
-    let (inner, context) = host
-        .with(|current| (Arc::clone(&current.inner), current.context.clone()))
-        .map_err(|problem| outside(&problem))?;
-    let Target { callable, mut context, mut retry } = inner.target(&context, &id)?;
-    let deadline = context.deadline();
-    let mut context_bytes = 0;
-    if let Some(options) = options {
-        let CallOptions { values, actor, scope, timeout, retry: own } =
+    let found = host.with(|current| {
+        let target = current.inner.target(&current.context, &id)?;
+        Ok::<_, Error>((Arc::clone(&current.inner), target))
+    });
+    let (inner, Target { callable, context, retry }) = found.map_err(|problem| outside(&problem))??;
+    let options = Options::new(options, context)?.or_retry(retry);
+    match callable {
+        Callable::Lua(function) => begin_lua(lua, inner, function, options, &args),
+        Callable::Wasm(function) => {
+            let prepared = Arc::clone(function.prepared(&inner)?);
+            let keys = prepared.plan.keys(lua).map_err(|problem| outside(&problem))?;
+            let guest = Arc::new(Guest { id: (*id).into(), function, prepared, keys });
+            Ok(Begun::Guest(begin_guest(lua, inner, &guest, options, args)?, guest))
+        }
+    }
+}
+
+/// What one call is made with.
+struct Options {
+    context: Context,
+    /// The deadline of the caller.
+    deadline: Option<Instant>,
+    /// What its own copy of the context takes, in bytes.
+    context_bytes: usize,
+    retry: Option<Retry>,
+}
+
+impl Options {
+    /// Those of a call with `context`, changed by an executor's `options`.
+    fn new(options: Option<AnyUserData>, mut context: Context) -> Result<Self, Error> {
+        let deadline = context.deadline();
+        let Some(options) = options else {
+            return Ok(Self { context, deadline, context_bytes: 0, retry: None });
+        };
+        let mut context_bytes = 0;
+        let CallOptions { values, actor, scope, timeout, retry } =
             options_of(Some(options)).map_err(|problem| outside(&problem))?;
         if let Some(values) = values {
             // A copy of all, those that are inherited too.
@@ -278,63 +368,63 @@ fn begin(
             context = context.with_scope(scope);
         }
         context = context.with_deadline(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
-        retry = own.or(retry);
+        Ok(Self { context, deadline, context_bytes, retry })
     }
+
+    /// The same, which repeats as the entry says unless the caller does.
+    fn or_retry(self, retry: Option<Retry>) -> Self {
+        Self { retry: self.retry.or(retry), ..self }
+    }
+}
+
+fn begin_lua(
+    lua: &Lua,
+    inner: Arc<Inner>,
+    function: Arc<LuaFunction>,
+    options: Options,
+    args: &MultiValue,
+) -> Result<Begun, Error> {
+    let Options { context, deadline, context_bytes, retry } = options;
+    let meter = convert::meter(deadline);
+    let args = args.iter().enumerate();
+    let args = args.map(|(index, arg)| convert::metered(&format!("argument {}", index + 1), arg, &meter));
+    let args: Vec<Data> = args.collect::<Result<_, _>>()?;
+    let held = hold(lua, context_bytes + bytes_of(&meter))?;
     let until = context.deadline();
-    match callable {
-        Callable::Lua(function) => {
-            let meter = convert::meter(deadline);
-            let args = args.iter().enumerate();
-            let args =
-                args.map(|(index, arg)| convert::metered(&format!("argument {}", index + 1), arg, &meter));
-            let args: Vec<Data> = args.collect::<Result<_, _>>()?;
-            let held = hold(lua, context_bytes + bytes_of(&meter))?;
-            Ok(later(
-                async move {
-                    let _held = held;
-                    match retry {
-                        None => super::super::call(&inner, function, context, args).await,
-                        retry => {
-                            let call = || {
-                                super::super::call(
-                                    &inner,
-                                    Arc::clone(&function),
-                                    context.clone(),
-                                    args.clone(),
-                                )
-                            };
-                            repeat(retry, until, call).await
-                        }
-                    }
-                },
-                |lua, value: Data| Ok(MultiValue::from_iter([convert::to_lua(lua, &value)?, Value::Nil])),
-            ))
+    Ok(Begun::Lua(Box::pin(async move {
+        let _held = held;
+        let call = || crate::lua::call(&inner, Arc::clone(&function), context.clone(), args.clone());
+        match retry {
+            None => crate::lua::call(&inner, function, context, args).await,
+            retry => repeat(retry, until, call).await,
         }
-        Callable::Wasm(function) => {
-            let prepared = function.prepared(&inner)?;
-            let named = |error: Error| error.wrapped(&format!("`{}`", function.id));
-            let meter = Plan::meter(deadline);
-            let keys = prepared.plan.keys(lua).map_err(|problem| outside(&problem))?;
-            let args = prepared.plan.lower(&keys, args, &meter).map_err(named)?;
-            let bytes = context_bytes + bytes_of(&meter);
-            let held = (bytes > LUA_CALL_BYTES_FREE).then(|| hold(lua, bytes)).transpose()?;
-            Ok(later(
-                async move {
-                    let _held = held;
-                    match retry {
-                        None => wasm(inner, function, context, args).await,
-                        retry => {
-                            let call = || {
-                                wasm(Arc::clone(&inner), Arc::clone(&function), context.clone(), args.clone())
-                            };
-                            repeat(retry, until, call).await
-                        }
-                    }
-                },
-                move |lua, value: Option<bulk::Value>| prepared.plan.lift(lua, &keys, value.as_ref()),
-            ))
-        }
-    }
+    })))
+}
+
+fn begin_guest(
+    lua: &Lua,
+    inner: Arc<Inner>,
+    guest: &Arc<Guest>,
+    options: Options,
+    args: MultiValue,
+) -> Result<Called<Option<bulk::Value>>, Error> {
+    let Guest { function, prepared, keys, .. } = &**guest;
+    let Options { context, deadline, context_bytes, retry } = options.or_retry(function.retry);
+    let meter = Plan::meter(deadline);
+    let args = prepared.plan.lower(keys, args, &meter);
+    let args = args.map_err(|error| error.wrapped(&format!("`{}`", function.id)))?;
+    let bytes = context_bytes + bytes_of(&meter);
+    let held = (bytes > LUA_CALL_BYTES_FREE).then(|| hold(lua, bytes)).transpose()?;
+    let guest = Arc::clone(guest);
+    Ok(match retry {
+        None if function.class.is_none() => Box::pin(on_this_task(inner, guest, context, args, held)),
+        retry => Box::pin(async move {
+            let _held = held;
+            let until = context.deadline();
+            let call = || wasm(Arc::clone(&inner), Arc::clone(&guest), context.clone(), args.clone());
+            repeat(retry, until, call).await
+        }),
+    })
 }
 
 /// What was copied, in bytes.
@@ -342,42 +432,98 @@ fn bytes_of(meter: &Meter) -> usize {
     usize::try_from(meter.taken()).unwrap_or(usize::MAX)
 }
 
-/// On the caller's task, unless it has threads of its own: a guest that calls back does so by a task of its own.
-async fn wasm(
-    inner: Arc<Inner>,
-    function: Arc<WasmFunction>,
-    mut context: crate::context::Context,
-    args: Vec<bulk::Value>,
-) -> Result<Option<bulk::Value>, Error> {
-    if function.class.is_some() {
-        return inner.call_wasm(function, context, args).await;
-    }
-    let id = Arc::clone(&function.id);
-    let seen = inner.telemetry.begin(&function.seen, &mut context.trace);
-    let patience = Patience::of(&context);
-    // Boxed: it is large, and passes through several hands.
-    let call = Box::pin(async move {
-        let slot = function.pool.slot(patience).await?;
-        crate::call::call(inner, function, context, args, crate::Stdio::Log, slot.free, patience).await
-    });
-    let call = AssertUnwindSafe(seen.scope(call));
-    let result = match call.catch_unwind().await {
-        Ok(result) => result,
-        Err(panic) => Err(task::panicked(&id, panic)),
-    };
-    seen.end(&result);
-    result
+type Called<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// A call that was begun.
+enum Begun {
+    Lua(Called<Data>),
+    Guest(Called<Option<bulk::Value>>, Arc<Guest>),
 }
 
-fn later<T: Send + 'static>(
-    call: impl Future<Output = Result<T, Error>> + Send + 'static,
-    give: impl FnOnce(&Lua, T) -> mlua::Result<MultiValue> + Send + 'static,
-) -> Operation {
-    Box::pin(async move {
-        let result = call.await;
-        Box::new(move |lua: &Lua| match result {
-            Ok(value) => give(lua, value),
-            Err(problem) => error::pair(lua, problem),
-        }) as Completion
-    })
+impl Begun {
+    /// Lets it run until it waits, if it is a guest's: a Lua function has a task of its own.
+    fn go_on(mut self, lua: &Lua, host: &Host) -> mlua::Result<Answer> {
+        if let Self::Guest(call, guest) = &mut self
+            && let Poll::Ready(result) = once(call)
+        {
+            return answer(guest.give(lua, result));
+        }
+        self.wait(host)
+    }
+
+    /// Lets the running coroutine wait for it.
+    fn wait(self, host: &Host) -> mlua::Result<Answer> {
+        host.wait_for(self.operation())?;
+        Ok((true, Value::Nil, Value::Nil))
+    }
+
+    fn operation(self) -> Operation {
+        fn completion(
+            give: impl FnOnce(&Lua) -> mlua::Result<(Value, Value)> + Send + 'static,
+        ) -> Completion {
+            Box::new(|lua| give(lua).map(|(value, problem)| MultiValue::from_iter([value, problem])))
+        }
+        match self {
+            Self::Lua(call) => Box::pin(call.map(|result| {
+                completion(|lua| match result {
+                    Ok(value) => Ok((convert::to_lua(lua, &value)?, Value::Nil)),
+                    Err(problem) => error::failed(lua, problem),
+                })
+            })),
+            Self::Guest(call, guest) => {
+                Box::pin(call.map(|result| completion(move |lua| guest.give(lua, result))))
+            }
+        }
+    }
+}
+
+impl Guest {
+    /// What came of a call, as `value, nil` or `nil, err`.
+    fn give(&self, lua: &Lua, result: Result<Option<bulk::Value>, Error>) -> mlua::Result<(Value, Value)> {
+        match result {
+            Ok(value) => self.prepared.plan.lift(lua, &self.keys, value.as_ref()),
+            Err(problem) => error::failed(lua, problem),
+        }
+    }
+}
+
+/// On the caller's task, unless the function has threads of its own.
+async fn wasm(
+    inner: Arc<Inner>,
+    guest: Arc<Guest>,
+    context: Context,
+    args: Vec<bulk::Value>,
+) -> Result<Option<bulk::Value>, Error> {
+    match guest.function.class {
+        Some(_) => inner.call_wasm(Arc::clone(&guest.function), context, args).await,
+        None => on_this_task(inner, guest, context, args, None).await,
+    }
+}
+
+/// On the caller's task: a guest that calls back does so by a task of its own.
+async fn on_this_task(
+    inner: Arc<Inner>,
+    guest: Arc<Guest>,
+    mut context: Context,
+    args: Vec<bulk::Value>,
+    _held: Option<Share>,
+) -> Result<Option<bulk::Value>, Error> {
+    let function = &*guest.function;
+    let seen = inner.telemetry.begin(&function.seen, &mut context.trace);
+    let mut patience = Patience::of(&context);
+    let mut slot = None;
+    let result = {
+        // Stays where it is made: it is large, and passes through several hands.
+        let call = pin!(async {
+            let slot = slot.insert(function.pool.slot(&mut patience).await?);
+            crate::call::call(&inner, function, context, args, Stdio::Log, slot, patience).await
+        });
+        AssertUnwindSafe(seen.scope(call)).catch_unwind().await
+    };
+    let result = result.unwrap_or_else(|panic| Err(crate::task::panicked(&function.id, panic)));
+    match slot.and_then(|slot| slot.ended()) {
+        Some(ended) => seen.end_at(&result, ended),
+        None => seen.end(&result),
+    }
+    result
 }

@@ -97,7 +97,9 @@ pub(super) fn lower(plan: &Plan, lua: &Lua, args: MultiValue) -> Result<Vec<Val>
 
 /// What Lua gets for `value`.
 pub(super) fn lift(plan: &Plan, lua: &Lua, value: &Val) -> MultiValue {
-    plan.lift(lua, &plan.keys(lua).unwrap(), Some(&bulk::Value::Val(value.clone()))).unwrap()
+    let value = bulk::Value::Val(value.clone());
+    let (value, problem) = plan.lift(lua, &plan.keys(lua).unwrap(), Some(&value)).unwrap();
+    MultiValue::from_iter([value, problem])
 }
 
 /// What was made of `value` as data, and of that as an argument.
@@ -601,9 +603,8 @@ fn whole_values_are_lifted_like_dynamic_ones() {
     for (name, whole) in cases {
         for results in [Results::Pair, Results::Table] {
             let plan = types.plan_with(name, results);
-            let first = |values: MultiValue| values.into_iter().next().unwrap();
-            let one = first(plan.lift(&lua, &plan.keys(&lua).unwrap(), Some(&whole)).unwrap());
-            let other = first(lift(&plan, &lua, &Val::from(whole.clone())));
+            let (one, _) = plan.lift(&lua, &plan.keys(&lua).unwrap(), Some(&whole)).unwrap();
+            let other = lift(&plan, &lua, &Val::from(whole.clone())).into_iter().next().unwrap();
             assert_lua_equal(&lua, &one, &other, &format!("{name}: {whole:?}"));
         }
     }
@@ -617,8 +618,8 @@ fn no_result_is_nil() {
     let lua = Lua::new();
     let plan = Plan::new(&[], None, Results::Pair);
     let keys = plan.keys(&lua).unwrap();
-    let lifted: Vec<Value> = plan.lift(&lua, &keys, None).unwrap().into_iter().collect();
-    assert!(lifted.iter().all(Value::is_nil));
+    let (value, problem) = plan.lift(&lua, &keys, None).unwrap();
+    assert!(value.is_nil() && problem.is_nil());
     let error = plan.lift(&lua, &keys, Some(&bulk::Value::Val(Val::Bool(true)))).unwrap_err();
     assert!(error.to_string().contains("a value is not of the type of its signature"), "{error}");
 }

@@ -302,7 +302,7 @@ fn memory_may_end_while_a_value_is_made() {
             lua.set_memory_limit(0).unwrap();
             match lifted {
                 Ok(values) => {
-                    assert_lua_equal(&lua, &values[0], &whole[0], name);
+                    assert_lua_equal(&lua, &values.0, &whole.0, name);
                     break;
                 }
                 // Room for arguments is memory as well.
