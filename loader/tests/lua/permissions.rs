@@ -132,6 +132,39 @@ async fn every_door_asks_the_same_policies() {
     }
 }
 
+/// A state keeps what it needs to call a guest again. Whether that may be is asked each time.
+#[tokio::test]
+async fn a_guest_that_was_called_by_one_is_still_refused_to_others() {
+    let twice = r#"
+        local funcs = require("funcs")
+        return function(_, target)
+            local told = {}
+            for i = 1, 2 do
+                local value, err = funcs.call(target, 20 + i)
+                told[i] = value or err:kind()
+            end
+            return told
+        end"#;
+    let guest = "(module (func (export \"run\") (param i32) (result i32) local.get 0 local.get 0 i32.add))";
+    let registry = Registry::new().entries(POLICIES);
+    let registry = registry.wat("open", guest, "wit: \"run: func(n: u32) -> u32;\"\nmethod: run");
+    let registry = lua(registry, "inner", twice, "modules: [funcs]");
+    let app = App::new(lua(registry, "as", AS, "modules: [funcs, security]"));
+    for (actor, expected) in [
+        (Some("ann"), json!([42, 44])),
+        (Some("bob"), json!(["PERMISSION_DENIED", "PERMISSION_DENIED"])),
+        (None, json!([42, 44])),
+        (Some("bob"), json!(["PERMISSION_DENIED", "PERMISSION_DENIED"])),
+        (Some("ann"), json!([42, 44])),
+    ] {
+        let policies = Data::from(&json!(["doors", "for-ann"]));
+        let args =
+            vec![actor.map_or(Data::Nil, Data::from), policies, Data::from("call"), Data::from("app:open")];
+        let found = app.call("app:as", args).await.unwrap().to_json().unwrap();
+        assert_eq!(found, expected, "{actor:?}");
+    }
+}
+
 /// Without an actor strict mode denies what is allowed elsewhere.
 #[tokio::test]
 async fn strict_mode_closes_every_door_to_nobody() {
