@@ -90,6 +90,7 @@ impl Directory {
     }
 
     /// The path as a message shows it: from the root of the machine.
+    #[cfg(feature = "wasi")]
     pub(crate) fn absolute(&self) -> PathBuf {
         std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
     }

@@ -20,6 +20,7 @@ impl Context {
     }
 
     /// Whether a policy of the scope allows it: neither the lack of an actor nor that of a scope does.
+    #[cfg(feature = "wasi")]
     pub(crate) fn is_granted(&self, action: &str, resource: &str) -> bool {
         let (Some(actor), Some(scope)) = (self.actor(), self.scope()) else { return false };
         scope.evaluate(Some(actor), action, resource, &Data::Nil) == Decision::Allow
