@@ -65,7 +65,7 @@ impl Limit {
 }
 
 /// A store for a handler of `wasi:http`, with all that its call holds, in the order in which it goes.
-#[cfg(feature = "http")]
+#[cfg(all(feature = "http", feature = "lua"))]
 pub(crate) struct Opened {
     pub(crate) instance: Instance,
     pub(crate) prepared: Arc<Prepared>,
@@ -78,7 +78,7 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// Those of [`call`] before the guest runs.
-#[cfg(feature = "http")]
+#[cfg(all(feature = "http", feature = "lua"))]
 pub(crate) async fn open(
     inner: &Arc<Inner>,
     function: &Arc<WasmFunction>,

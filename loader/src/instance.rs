@@ -175,7 +175,7 @@ impl Instance {
     }
 
     /// The store, for a handler of `wasi:http`, which is instantiated and called by its own bindings.
-    #[cfg(feature = "http")]
+    #[cfg(all(feature = "http", feature = "lua"))]
     pub(crate) fn store(&mut self) -> &mut Store<HostState> {
         &mut self.store
     }

@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use registry_schema::EntryId;
 #[cfg(feature = "lua")]
 use rustls::ClientConfig;
+#[cfg(any(feature = "lua", feature = "otel"))]
 use rustls::RootCertStore;
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::WasiBody;

@@ -95,6 +95,7 @@ impl<T> Listening<T> {
 
 impl<T> Lease<T> {
     /// What its service listened with, unless another has taken that over.
+    #[cfg(any(feature = "lua", test))]
     pub(crate) fn end(self) -> Option<T> {
         self.remove()
     }

@@ -247,6 +247,7 @@ struct Open {
 
 impl Span {
     /// One that nobody collects.
+    #[cfg(feature = "lua")]
     pub(super) fn none() -> Self {
         Self(None)
     }
