@@ -67,11 +67,16 @@ pub(in crate::lua) fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua
     rust.set("guests", &known)?;
     let own = host.clone();
     let call = move |lua: &Lua, (options, target, args): (Option<AnyUserData>, Value, MultiValue)| {
+        let is_plain = options.is_none();
         let begun = match begin(lua, &own, options, &target, args) {
             Ok(begun) => begun,
             Err(problem) => return answer(error::failed(lua, problem)),
         };
-        if let Begun::Guest(_, guest) = &begun {
+        // An executor without options comes here each time.
+        if let Begun::Guest(_, guest) = &begun
+            && is_plain
+            && !known.contains_key(&*guest.id)?
+        {
             let begin = lua.create_function(guest_function(own.clone(), Arc::clone(guest)))?;
             known.raw_set(&*guest.id, begin)?;
         }
@@ -321,8 +326,8 @@ fn begin(
         let target = current.inner.target(&current.context, &id)?;
         Ok::<_, Error>((Arc::clone(&current.inner), target))
     });
-    let (inner, Target { callable, context, retry }) = found.map_err(|problem| outside(&problem))??;
-    let options = Options::new(options, context)?.or_retry(retry);
+    let (inner, Target { callable, context, .. }) = found.map_err(|problem| outside(&problem))??;
+    let options = Options::new(options, context)?;
     match callable {
         Callable::Lua(function) => begin_lua(lua, inner, function, options, &args),
         Callable::Wasm(function) => {
@@ -384,7 +389,7 @@ fn begin_lua(
     options: Options,
     args: &MultiValue,
 ) -> Result<Begun, Error> {
-    let Options { context, deadline, context_bytes, retry } = options;
+    let Options { context, deadline, context_bytes, retry } = options.or_retry(function.retry);
     let meter = convert::meter(deadline);
     let args = args.iter().enumerate();
     let args = args.map(|(index, arg)| convert::metered(&format!("argument {}", index + 1), arg, &meter));
