@@ -29,7 +29,7 @@ pub(crate) struct Egress {
     pool: Arc<Pool>,
     tls: Tls,
     /// Connections that may be open at once.
-    places: Places,
+    places: Arc<Places>,
     names: Names,
 }
 
@@ -78,7 +78,19 @@ impl Egress {
 
     /// One with `room` for connections.
     pub(super) fn with_room(tls: Tls, names: Names, room: Room) -> Self {
-        Self { pool: Arc::default(), tls, places: Places::new(room), names }
+        Self::with_places(tls, names, Arc::new(Places::new(room)))
+    }
+
+    /// One in the place of this: both together have as many connections as one. They share none, since what they trust
+    /// may differ.
+    pub(crate) fn successor(&self, tls: Tls, names: Names) -> Self {
+        Self::with_places(tls, names, Arc::clone(&self.places))
+    }
+
+    fn with_places(tls: Tls, names: Names, places: Arc<Places>) -> Self {
+        let pool = Arc::default();
+        places.join(&pool);
+        Self { pool, tls, places, names }
     }
 
     #[cfg(test)]
@@ -154,7 +166,7 @@ impl Egress {
     ) -> Result<Connection, Failure> {
         let end = Instant::now() + timeouts.connect;
         let connecting = async {
-            let place = self.places.take(entry, &self.pool).await;
+            let place = self.places.take(entry).await;
             let place = place.map_err(|error| Failure::Connect(std::io::Error::other(error)))?;
             self.connected(rules, target, route, end, Kept { place, write: timeouts.write }).await
         };

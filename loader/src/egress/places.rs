@@ -1,12 +1,12 @@
 //! Connections that may be open at once: of all entries, and of each.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use registry_schema::EntryId;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use super::pool::Pool;
+use super::pool::{Pool, Waiting};
 use crate::config::{EGRESS_CONNECTIONS_MAX, EGRESS_CONNECTIONS_PER_ENTRY_MAX};
 
 /// How many there are.
@@ -22,9 +22,12 @@ impl Default for Room {
     }
 }
 
+/// Loaders that are in each other's place share them.
 pub(super) struct Places {
     room: Room,
     all: Arc<Semaphore>,
+    /// Where idle connections are kept that have a place.
+    pools: Mutex<Vec<Weak<Pool>>>,
     /// Those of entries that have connections, or wait for one.
     entries: Mutex<HashMap<Arc<EntryId>, Arc<Semaphore>>>,
 }
@@ -37,7 +40,16 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(room: Room) -> Self {
-        Self { room, all: Arc::new(Semaphore::new(room.of_all)), entries: Mutex::default() }
+        let all = Arc::new(Semaphore::new(room.of_all));
+        Self { room, all, pools: Mutex::default(), entries: Mutex::default() }
+    }
+
+    /// Lets connections in `pool` give way to new ones.
+    pub(super) fn join(&self, pool: &Arc<Pool>) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of a bundle that is gone.
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
     }
 
     #[cfg(test)]
@@ -51,21 +63,26 @@ impl Places {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Waits for a place of `entry`, whose idle connections in `pool` give way to it, and then for one of all.
+    /// Waits for a place of `entry`, whose idle connections give way to it, and then for one of all.
     ///
     /// # Errors
     /// None: its semaphores are never closed.
-    pub(super) async fn take(&self, entry: &Arc<EntryId>, pool: &Arc<Pool>) -> Result<Place, AcquireError> {
+    pub(super) async fn take(&self, entry: &Arc<EntryId>) -> Result<Place, AcquireError> {
         let own = self.of_entry(entry);
         let of_entry = match Arc::clone(&own).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
-                let _waiting = pool.make_way(entry);
+                let _waiting = self.make_way(entry);
                 own.acquire_owned().await?
             }
         };
         let _of_all = Arc::clone(&self.all).acquire_owned().await?;
         Ok(Place { _of_entry: of_entry, _of_all })
+    }
+
+    fn make_way(&self, entry: &Arc<EntryId>) -> Vec<Waiting> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        pools.iter().filter_map(Weak::upgrade).map(|pool| pool.make_way(entry)).collect()
     }
 
     fn of_entry(&self, entry: &Arc<EntryId>) -> Arc<Semaphore> {

@@ -196,6 +196,26 @@ async fn idle_connections_give_way() {
     assert!(pool.take(&other, &rules).is_some());
 }
 
+/// A loader and the one in its place have the room of one, also where what is idle is the other's.
+#[tokio::test]
+async fn a_successor_has_no_room_of_its_own() {
+    let (address, open) = server("127.0.0.1:0").await;
+    let url = format!("http://{address}/");
+    let before = egress(Names::new(), 1);
+    let next = before.successor(tls(), Names::new());
+    let busy = connect(&before, &url).await.unwrap();
+    let mut waiting = pin!(connect(&next, &url));
+    assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
+    assert_eq!(open.load(Ordering::SeqCst), 1);
+    drop(busy);
+    drop(waiting.await.unwrap());
+    before.pool().give(key("app:one", address), connect(&before, &url).await.unwrap());
+    assert_eq!((before.pool().keys(), next.pool().keys()), (1, 0));
+    let mut last = connect(&next, &url).await.unwrap();
+    assert_eq!(before.pool().keys(), 0, "what is idle gives way");
+    assert_eq!(ask(&mut last).await, StatusCode::OK);
+}
+
 /// That of a loader has the room that the limits say.
 #[tokio::test]
 async fn a_loader_s_own_room() {

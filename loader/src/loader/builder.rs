@@ -43,8 +43,8 @@ pub struct LoaderBuilder {
 
 impl LoaderBuilder {
     /// Makes the loader one that takes the place of `previous`: both have one bound on instances, one on Lua
-    /// invocations and one on memory, one set of call counters, and services of one after those of the other listen on the same
-    /// sockets. What `Deployment` puts in its place must be one.
+    /// invocations, one on memory and one on outgoing connections, one set of call counters, and services of one after
+    /// those of the other listen on the same sockets. What `Deployment` puts in its place must be one.
     #[must_use]
     pub fn succeeding(mut self, previous: &Loader) -> Self {
         self.previous = Some(Arc::clone(&previous.inner));
@@ -115,7 +115,15 @@ impl LoaderBuilder {
         let lua_states =
             || crate::lua::States::new(self.options.lua_states_max.unwrap_or(crate::config::LUA_STATES_MAX));
         #[cfg(feature = "wasi")]
-        let names = crate::egress::Names::new();
+        let names = previous.map_or_else(crate::egress::Names::new, |previous| previous.names.clone());
+        #[cfg(feature = "http")]
+        let egress = {
+            let tls = tls(&settings, &self.options)?;
+            match previous {
+                Some(previous) => previous.egress.successor(tls, names.clone()),
+                None => crate::egress::Egress::new(tls, names.clone()),
+            }
+        };
         let inner = Inner {
             engines: Engines::new(bundle.target(), Arc::clone(&ticker)),
             bundle,
@@ -123,7 +131,7 @@ impl LoaderBuilder {
             workers: Workers::new(Cores::new(&settings.scheduler.wasm_isolation)),
             budget: previous.map_or_else(budget, |previous| Arc::clone(&previous.budget)),
             #[cfg(feature = "http")]
-            egress: crate::egress::Egress::new(tls(&settings, &self.options)?, names.clone()),
+            egress,
             #[cfg(feature = "wasi")]
             names,
             components: Mutex::default(),
