@@ -150,7 +150,7 @@ impl Reader<'_> {
         let mut made = Table { array: Vec::with_capacity(border), form, ..Table::default() };
         let given = self.array(table, border, &mut made.array)?;
         // Most arrays have no other keys, and to count costs a tenth of looking at them.
-        if given > 0 && given == count(table).map_err(lua)? {
+        if given > 0 && given == wit::count(table).map_err(lua)? {
             self.depth -= 1;
             return Ok(Data::Table(made));
         }
@@ -231,18 +231,7 @@ fn border(table: &LuaTable) -> mlua::Result<usize> {
     if border <= SMALL {
         return Ok(border);
     }
-    Ok(if count(table)? < border / 2 { 0 } else { border })
-}
-
-/// How many keys `table` has.
-fn count(table: &LuaTable) -> mlua::Result<usize> {
-    let mut keys = 0;
-    // Flags: keys and values as such would cost more.
-    table.for_each(|_: bool, _: bool| {
-        keys += 1;
-        Ok(())
-    })?;
-    Ok(keys)
+    Ok(if wit::count(table)? < border / 2 { 0 } else { border })
 }
 
 fn within(mut problem: Problem, step: String) -> Problem {
@@ -276,7 +265,7 @@ mod tests {
             let back = to_lua(&lua, &Data::Table(data.clone())).unwrap();
             assert_eq!(from_lua("v", &back), Ok(Data::Table(data)), "{length}");
             let Value::Table(back) = back else { panic!("{length}") };
-            assert_eq!((back.raw_len(), count(&back).unwrap()), (length, length));
+            assert_eq!((back.raw_len(), wit::count(&back).unwrap()), (length, length));
         }
     }
 

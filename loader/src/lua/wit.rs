@@ -21,6 +21,7 @@ use crate::meter::Meter;
 use records::Makers;
 use sink::LuaSink;
 use world::LuaWorld;
+pub(super) use world::count;
 
 impl Plan {
     /// The arguments `args` as WIT values, with the `keys` of this plan, as far as `meter` allows so many bytes.

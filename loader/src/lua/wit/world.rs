@@ -94,7 +94,7 @@ impl World for LuaWorld<'_> {
     }
 
     fn count(&self, table: &Table) -> Result<usize, Problem> {
-        count(table)
+        count(table).map_err(|error| problem(&error))
     }
 
     fn items<T>(
@@ -186,7 +186,7 @@ impl<'k> LuaWorld<'k> {
         }
         // `next` of the last item is no proof that there are no other keys: where the item lies among the others
         // is up to Lua.
-        if count(table)? != items.len() {
+        if self.count(table)? != items.len() {
             return Err(conversion::no_array(self, table));
         }
         Ok(Ok(items))
@@ -222,10 +222,10 @@ impl FromLua for Item {
 }
 
 /// How many keys `table` has.
-fn count(table: &Table) -> Result<usize, Problem> {
+pub(in crate::lua) fn count(table: &Table) -> mlua::Result<usize> {
     let mut count = 0;
     // Flags: keys and values as such would cost more.
-    traverse(table, |_: bool, _: bool| {
+    table.for_each(|_: bool, _: bool| {
         count += 1;
         Ok(())
     })?;
