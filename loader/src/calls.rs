@@ -133,7 +133,6 @@ pub(crate) struct Target {
     pub(crate) callable: Callable,
     /// What the callee gets.
     pub(crate) context: Context,
-    pub(crate) retry: Option<Retry>,
 }
 
 impl Inner {
@@ -166,8 +165,7 @@ impl Inner {
             let message = format!("`{id}` is a process: it is spawned, not called");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        let retry = callable.retry();
-        Ok(Target { callable, context, retry })
+        Ok(Target { callable, context })
     }
 
     /// What the function `id` gets when a caller calls it that runs with `context`, if that may be now.

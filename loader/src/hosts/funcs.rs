@@ -37,7 +37,7 @@ impl Caller {
         let parsed = id.parse::<EntryId>();
         let parsed = parsed.map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
         let deadline = target.context.deadline();
-        crate::calls::repeat(target.retry, deadline, || {
+        crate::calls::repeat(target.callable.retry(), deadline, || {
             let (inner, callable) = (Arc::clone(&self.inner), target.callable.clone());
             let (context, input) = (target.context.clone(), input.clone());
             let call = async move { call(&inner, callable, context, input).await };

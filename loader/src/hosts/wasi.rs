@@ -312,6 +312,7 @@ impl HostState {
     /// The context, made if it is not there yet.
     fn made(&mut self) -> (&mut Made, &mut ResourceTable) {
         if self.wasi.made.is_none() {
+            debug_assert!(!self.wasi.has_slow_mounts(), "a guest is equipped before it runs");
             let rules = self.wasi.given.rules(&self.inner, &self.context);
             let builder = self.wasi.builder();
             self.wasi.finish(builder, rules);

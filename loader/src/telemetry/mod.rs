@@ -106,7 +106,8 @@ impl Call {
         self.end_at(result, Instant::now());
     }
 
-    /// [`Self::end`] for a call that ended at `now`, where the clock was looked at for others as well.
+    /// [`Self::end`] for a call that ended at `now`, where the clock was looked at for others as well: when its guest
+    /// returned, before its instance was kept or let go.
     pub(crate) fn end_at<T>(mut self, result: &Result<T, Error>, now: Instant) {
         self.ended(result.as_ref().err(), now);
     }

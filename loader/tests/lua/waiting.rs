@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use loader::{Context, Data, ErrorKind};
+use loader::config::Ticking;
+use loader::{Context, Data, ErrorKind, Options};
 use serde_json::json;
 use tokio::sync::Barrier;
 use tokio::time::{Duration, Instant};
@@ -374,4 +375,34 @@ async fn a_dropped_call_ends_what_it_waits_for() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
     tokio::time::sleep(Duration::from_secs(7200)).await;
     assert_eq!(app.logged(), ["[app:sleep] waits"]);
+}
+
+/// What is called begins when it is called, not when all have waited that run beside its caller.
+#[tokio::test]
+async fn a_callee_runs_beside_those_who_compute() {
+    let source = r#"
+        local funcs = require("funcs")
+        return function()
+            local done = channel.new(1)
+            coroutine.spawn(function() funcs.call("app:callee") end)
+            coroutine.spawn(function()
+                while funcs.call("app:count", 0) < 7 do end
+                done:send(true)
+            end)
+            return (done:receive())
+        end"#;
+    // Never waits: an instance is free for each call, and no tick ends its turn.
+    let count = "(module (global $count (mut i32) (i32.const 0))
+        (func (export \"count\") (param i32) (result i32)
+            (global.set $count (i32.add (global.get $count) (local.get 0))) (global.get $count)))";
+    let more =
+        "wit: \"count: func(by: u32) -> u32;\"\nmethod: count\npool: {reuse: true, max_uses: 1000000000}";
+    let registry = Registry::new().wat("count", count, more);
+    let callee = "local funcs = require('funcs') return function() return funcs.call('app:count', 7) end";
+    let registry = lua(registry, "callee", callee, "modules: [funcs]");
+    let options = Options { ticking: Ticking::Manual, ..Options::default() };
+    let app = App::with(lua(registry, "f", source, "modules: [funcs]"), options);
+    let context = Context::default().with_deadline(Some(Instant::now() + Duration::from_secs(20)));
+    let ran = app.loader.call_data("app:f", vec![], context).await;
+    assert_eq!(ran.unwrap(), Data::Bool(true));
 }

@@ -70,7 +70,7 @@ pub(in crate::lua) fn functions(lua: &Lua, host: &Host, rust: &LuaTable) -> mlua
         let is_plain = options.is_none();
         let begun = match begin(lua, &own, options, &target, args) {
             Ok(begun) => begun,
-            Err(problem) => return answer(error::failed(lua, problem)),
+            Err(problem) => return now(error::failed(lua, problem)),
         };
         // An executor without options comes here each time.
         if let Begun::Guest(_, guest) = &begun
@@ -259,10 +259,10 @@ fn duration(path: &str, value: &Data) -> Result<Duration, Error> {
     }
 }
 
-/// What a function that may wait gives to the prelude: whether it waits, and `value, err` if it does not.
-type Answer = (bool, Value, Value);
+/// What the prelude gets: whether the call waits, and `value, err` if it does not.
+type Answered = (bool, Value, Value);
 
-fn answer(values: mlua::Result<(Value, Value)>) -> mlua::Result<Answer> {
+fn now(values: mlua::Result<(Value, Value)>) -> mlua::Result<Answered> {
     values.map(|(value, problem)| (false, value, problem))
 }
 
@@ -279,7 +279,7 @@ struct Guest {
 fn guest_function(
     host: Host,
     guest: Arc<Guest>,
-) -> impl Fn(&Lua, MultiValue) -> mlua::Result<Answer> + Send + 'static {
+) -> impl Fn(&Lua, MultiValue) -> mlua::Result<Answered> + Send + 'static {
     move |lua, args| {
         let admitted = host.with(|current| {
             let context = current.inner.admitted(&current.context, &guest.id)?;
@@ -290,17 +290,14 @@ fn guest_function(
             begin_guest(lua, inner, &guest, options, args)
         });
         match begun {
-            Ok(mut call) => match once(&mut call) {
-                Poll::Ready(result) => answer(guest.give(lua, result)),
-                Poll::Pending => Begun::Guest(call, Arc::clone(&guest)).wait(&host),
-            },
-            Err(problem) => answer(error::failed(lua, problem)),
+            Ok(call) => Guest::go_on(&guest, call, lua, &host),
+            Err(problem) => now(error::failed(lua, problem)),
         }
     }
 }
 
-/// Lets `call` run once: most guests return at once, and a switch of coroutines costs more than they do. A call that
-/// waits is polled again by the scheduler before it sleeps, with its own waker.
+/// Lets `call` run once: what it calls begins now, most guests return at once, and a switch of coroutines costs more
+/// than they do. A call that waits is polled again by the scheduler before it sleeps, with its own waker.
 fn once<T>(call: &mut Called<T>) -> Poll<Result<T, Error>> {
     call.as_mut().poll(&mut task::Context::from_waker(Waker::noop()))
 }
@@ -326,7 +323,7 @@ fn begin(
         let target = current.inner.target(&current.context, &id)?;
         Ok::<_, Error>((Arc::clone(&current.inner), target))
     });
-    let (inner, Target { callable, context, .. }) = found.map_err(|problem| outside(&problem))??;
+    let (inner, Target { callable, context }) = found.map_err(|problem| outside(&problem))??;
     let options = Options::new(options, context)?;
     match callable {
         Callable::Lua(function) => begin_lua(lua, inner, function, options, &args),
@@ -446,18 +443,19 @@ enum Begun {
 }
 
 impl Begun {
-    /// Lets it run until it waits, if it is a guest's: a Lua function has a task of its own.
-    fn go_on(mut self, lua: &Lua, host: &Host) -> mlua::Result<Answer> {
-        if let Self::Guest(call, guest) = &mut self
-            && let Poll::Ready(result) = once(call)
-        {
-            return answer(guest.give(lua, result));
+    /// Lets it run until it waits.
+    fn go_on(self, lua: &Lua, host: &Host) -> mlua::Result<Answered> {
+        match self {
+            Self::Lua(mut call) => match once(&mut call) {
+                Poll::Ready(result) => now(give_data(lua, result)),
+                Poll::Pending => Self::Lua(call).wait(host),
+            },
+            Self::Guest(call, guest) => Guest::go_on(&guest, call, lua, host),
         }
-        self.wait(host)
     }
 
     /// Lets the running coroutine wait for it.
-    fn wait(self, host: &Host) -> mlua::Result<Answer> {
+    fn wait(self, host: &Host) -> mlua::Result<Answered> {
         host.wait_for(self.operation())?;
         Ok((true, Value::Nil, Value::Nil))
     }
@@ -469,12 +467,7 @@ impl Begun {
             Box::new(|lua| give(lua).map(|(value, problem)| MultiValue::from_iter([value, problem])))
         }
         match self {
-            Self::Lua(call) => Box::pin(call.map(|result| {
-                completion(|lua| match result {
-                    Ok(value) => Ok((convert::to_lua(lua, &value)?, Value::Nil)),
-                    Err(problem) => error::failed(lua, problem),
-                })
-            })),
+            Self::Lua(call) => Box::pin(call.map(|result| completion(|lua| give_data(lua, result)))),
             Self::Guest(call, guest) => {
                 Box::pin(call.map(|result| completion(move |lua| guest.give(lua, result))))
             }
@@ -482,7 +475,28 @@ impl Begun {
     }
 }
 
+/// What came of a call of a Lua function, as `value, nil` or `nil, err`.
+fn give_data(lua: &Lua, result: Result<Data, Error>) -> mlua::Result<(Value, Value)> {
+    match result {
+        Ok(value) => Ok((convert::to_lua(lua, &value)?, Value::Nil)),
+        Err(problem) => error::failed(lua, problem),
+    }
+}
+
 impl Guest {
+    /// Lets `call` of this guest run until it waits.
+    fn go_on(
+        guest: &Arc<Self>,
+        mut call: Called<Option<bulk::Value>>,
+        lua: &Lua,
+        host: &Host,
+    ) -> mlua::Result<Answered> {
+        match once(&mut call) {
+            Poll::Ready(result) => now(guest.give(lua, result)),
+            Poll::Pending => Begun::Guest(call, Arc::clone(guest)).wait(host),
+        }
+    }
+
     /// What came of a call, as `value, nil` or `nil, err`.
     fn give(&self, lua: &Lua, result: Result<Option<bulk::Value>, Error>) -> mlua::Result<(Value, Value)> {
         match result {
@@ -518,12 +532,13 @@ async fn on_this_task(
     let mut patience = Patience::of(&context);
     let mut slot = None;
     let result = {
-        // Stays where it is made: it is large, and passes through several hands.
-        let call = pin!(async {
+        // Stays where it is made: it is large, and passes through several hands. Within the scope, in which it is
+        // also dropped.
+        let call = pin!(seen.scope(async {
             let slot = slot.insert(function.pool.slot(&mut patience).await?);
             crate::call::call(&inner, function, context, args, Stdio::Log, slot, patience).await
-        });
-        AssertUnwindSafe(seen.scope(call)).catch_unwind().await
+        }));
+        AssertUnwindSafe(call).catch_unwind().await
     };
     let result = result.unwrap_or_else(|panic| Err(crate::task::panicked(&function.id, panic)));
     match slot.and_then(|slot| slot.ended()) {
