@@ -98,8 +98,8 @@ pub(crate) async fn open(
     Ok(Opened { instance, prepared, limit, _running: running, _slot: slot })
 }
 
-/// Calls `function`, which has `slot` for it until this is dropped, with `args`; its standard streams are `stdio`. Dropping the future ends
-/// the call and drops its store.
+/// Calls `function`, for which the caller holds `slot`, with `args`; its standard streams are `stdio`. Dropping the
+/// future ends the call and drops its store.
 ///
 /// The entry's own limit begins when it has what it needs to run: time in a queue is the inherited deadline's.
 pub(crate) async fn call(

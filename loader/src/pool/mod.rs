@@ -138,18 +138,13 @@ impl Pool {
     /// # Errors
     /// `UNAVAILABLE`, retryable, when none got free in time.
     pub(crate) async fn slot(self: &Arc<Self>, patience: &mut Patience) -> Result<Slot, Error> {
-        if let Some(slot) = self.free_slot() {
-            return Ok(slot);
+        if self.gate.try_take() {
+            return Ok(self.occupied());
         }
         // Boxed: few calls wait, and all would have room for it.
         let entered = Box::pin(self.gate.enter(patience.until(), POOL_GROW_DELAY, || self.grow())).await;
         entered.map_err(|refused| self.full(refused))?.forget();
         Ok(self.occupied())
-    }
-
-    /// A slot, unless somebody holds the last one or waits for it.
-    pub(crate) fn free_slot(self: &Arc<Self>) -> Option<Slot> {
-        self.gate.try_take().then(|| self.occupied())
     }
 
     /// The slot of a call that has taken a permit.
